@@ -1,0 +1,111 @@
+//! The walk over the old tree: opened only where it differs from the new one.
+
+use super::{
+    super::{Node, NodeKey, NodeReader, ProveError},
+    OldTree, check_height, child_of, decode, read,
+};
+use crate::model::to_hex;
+
+/// The parts of the old tree that are still to come, the next one last.
+pub(super) struct OldSide {
+    stack: Vec<Entry>,
+    record: Vec<u8>,
+}
+
+/// A subtree that was not opened yet.
+struct Entry {
+    at: NodeKey,
+    /// Height of the node above; none for the root.
+    above: Option<u8>,
+    /// Its smallest key; not known at first on the left edge of the tree.
+    smallest: Option<Smallest>,
+}
+
+/// The smallest key of a subtree, and who says so.
+struct Smallest {
+    key: Vec<u8>,
+    /// The inner node whose right subtree begins with the key.
+    from: NodeKey,
+}
+
+/// What the next part of the old tree was.
+pub(super) enum Opened {
+    /// An inner node; its children are next.
+    Inner,
+    /// A leaf.
+    Leaf { at: NodeKey, key: Vec<u8> },
+}
+
+impl OldSide {
+    pub fn new(old: Option<OldTree>) -> Result<OldSide, ProveError> {
+        let stack = match old {
+            Some(OldTree { root: at, version }) if at.version > version => {
+                return Err(ProveError::Shape { at, what: "it is newer than the tree it is the root of" });
+            }
+            Some(OldTree { root: at, .. }) => vec![Entry { at, above: None, smallest: None }],
+            None => Vec::new(),
+        };
+        Ok(OldSide { stack, record: Vec::new() })
+    }
+
+    /// Leaves the next part out if it is the node `at`.
+    pub fn skip(&mut self, at: NodeKey) -> bool {
+        let found = self.stack.last().is_some_and(|next| is_same(next.at, at));
+        if found {
+            self.stack.pop();
+        }
+        found
+    }
+
+    /// Opens the next part; `None` at the end.
+    pub fn open_next<R: NodeReader>(&mut self, reader: &mut R) -> Result<Option<Opened>, ProveError> {
+        let Some(Entry { at, above, smallest }) = self.stack.pop() else { return Ok(None) };
+        read(reader, at, &mut self.record)?;
+        match decode(at, &self.record)? {
+            Node::Leaf { key, .. } => {
+                if let Some(Smallest { key: found, from }) = smallest
+                    && found != key
+                {
+                    return Err(ProveError::InnerKey { at: from, expected: to_hex(key), found: to_hex(&found) });
+                }
+                Ok(Some(Opened::Leaf { at, key: key.to_vec() }))
+            }
+            Node::Inner { height, key, left, right, .. } => {
+                check_height(at, height, above)?;
+                let (left, right) = (child_of(at, left)?, child_of(at, right)?);
+                let begins = Smallest { key: key.to_vec(), from: at };
+                self.stack.push(Entry { at: right, above: Some(height), smallest: Some(begins) });
+                self.stack.push(Entry { at: left, above: Some(height), smallest });
+                Ok(Some(Opened::Inner))
+            }
+        }
+    }
+
+    /// The smallest key of what is still to come; `None` at the end.
+    pub fn smallest<R: NodeReader>(&mut self, reader: &mut R) -> Result<Option<&[u8]>, ProveError> {
+        let Some(next) = self.stack.last_mut() else { return Ok(None) };
+        if next.smallest.is_none() {
+            // The left edge of the tree, which is walked down once: its leaf is the smallest of all that follow on it.
+            let (mut at, mut above) = (next.at, next.above);
+            let key = loop {
+                read(reader, at, &mut self.record)?;
+                match decode(at, &self.record)? {
+                    Node::Leaf { key, .. } => break key.to_vec(),
+                    Node::Inner { height, left, .. } => {
+                        check_height(at, height, above)?;
+                        above = Some(height);
+                        at = child_of(at, left)?;
+                    }
+                }
+            };
+            next.smallest = Some(Smallest { key, from: at });
+        }
+        Ok(next.smallest.as_ref().map(|smallest| smallest.key.as_slice()))
+    }
+}
+
+/// Whether two keys name the same node: pruning renames the root (version, 1) to (version, 0), children and references
+/// go on naming it as they did.
+fn is_same(a: NodeKey, b: NodeKey) -> bool {
+    a.version == b.version && (a.nonce == b.nonce || (a.nonce <= 1 && b.nonce <= 1))
+}

@@ -1,0 +1,21 @@
+//! Node records in a map: the in-memory twin of a store, for tests, fuzzing and small trees.
+
+use super::{NodeKey, NodeReader, ReadError};
+use std::collections::BTreeMap;
+
+/// Records of one store by node key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeMap {
+    /// The records.
+    pub records: BTreeMap<NodeKey, Vec<u8>>,
+}
+
+impl NodeReader for NodeMap {
+    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        let record = self
+            .records
+            .get(&key)
+            .or_else(|| (key.nonce == 1).then(|| self.records.get(&NodeKey::new(key.version, 0))).flatten());
+        record.map(|record| out.extend_from_slice(record)).map_or(Ok(false), |()| Ok(true))
+    }
+}

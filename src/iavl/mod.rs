@@ -1,0 +1,25 @@
+//! The IAVL tree as pure code: node keys, records and hashes, proving subtrees, cutting trees into chunks, numbering
+//! migrated nodes, the difference between versions, and committing changes.
+//!
+//! Owns everything that is true of the tree wherever its records lie. Reads them through [`NodeReader`]; never does
+//! input or output itself.
+
+pub mod diff;
+mod memory;
+mod node;
+mod node_key;
+pub mod numbering;
+mod prove;
+mod reader;
+mod root;
+mod spine;
+pub mod tree;
+pub mod varint;
+
+pub use memory::NodeMap;
+pub use node::{Child, Node, NodeError, inner_hash, leaf_hash};
+pub use node_key::NodeKey;
+pub use prove::{Claim, OpenedInner, Proof, ProveError, ProvenChildren, ProvenNode, open_inner, prove};
+pub use reader::{NodeReader, ReadError};
+pub use root::RootRecord;
+pub use spine::{Cut, SpineNode, cut};

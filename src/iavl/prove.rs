@@ -1,0 +1,534 @@
+//! Proving a subtree: every node is read, checked against what is already proven above it, and only then handed on.
+//!
+//! Works on the source and on the target alike. Hands the proven nodes on in post-order, which is the order of their
+//! ordinals. What the Merkle hash does not cover (inner keys, the order of leaf keys) is checked here too.
+//!
+//! A subtree is read into memory whole, in the order its records lie on disk, and if that takes more than the budget
+//! it is cut into its two halves and each is proven on its own; so memory is bounded by the budget plus one record.
+
+use super::{
+    Child, Node, NodeKey, NodeReader, ReadError,
+    node::{NodeError, inner_hash, leaf_hash},
+};
+use crate::model::{Hash, Version, to_hex};
+use std::{collections::BinaryHeap, ops::Range};
+
+/// What is known of a node before it is read: where it is and which hash it must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Where the node is.
+    pub key: NodeKey,
+    /// The Merkle hash it must have.
+    pub hash: Hash,
+}
+
+/// A node whose hash, size, height and key order are proven.
+#[derive(Clone, Copy, Debug)]
+pub struct ProvenNode<'a> {
+    /// Where it was read.
+    pub at: NodeKey,
+    /// Height; 0 for a leaf.
+    pub height: u8,
+    /// Leaves below, 1 for a leaf.
+    pub size: u64,
+    /// Key of the leaf, or smallest key of the right subtree.
+    pub key: &'a [u8],
+    /// Value of a leaf; empty for inner nodes.
+    pub value: &'a [u8],
+    /// Merkle hash.
+    pub hash: Hash,
+    /// Where its children were read; none for a leaf.
+    pub children: Option<ProvenChildren>,
+}
+
+/// What a proven inner node knows of its children.
+#[derive(Clone, Copy, Debug)]
+pub struct ProvenChildren {
+    /// Where the left child was read.
+    pub left: NodeKey,
+    /// Where the right child was read.
+    pub right: NodeKey,
+    /// Leaves below the right child: with it the ordinals of both children follow from the parent's.
+    pub right_size: u64,
+}
+
+/// What remains of a proven subtree once all its nodes were handed on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// Leaves.
+    pub leaves: u64,
+    /// Height of the root.
+    pub height: u8,
+    /// Smallest key.
+    pub first_key: Vec<u8>,
+    /// Largest key.
+    pub last_key: Vec<u8>,
+}
+
+/// Why a subtree could not be proven.
+#[derive(Debug, thiserror::Error)]
+pub enum ProveError {
+    /// The store could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A node that its parent names does not exist.
+    #[error("node {0} is missing although its parent names it")]
+    Missing(NodeKey),
+    /// The bytes are no node record.
+    #[error("node {at}: {why}")]
+    Malformed {
+        /// Where it was read.
+        at: NodeKey,
+        /// What is wrong with the bytes.
+        why: NodeError,
+    },
+    /// A child kept under its hash, as IAVL up to 0.20 wrote it.
+    #[error(
+        "node {at} refers to a legacy node (IAVL 0.20 or older, kept under its hash {child}); \
+         this release migrates IAVL 1.x trees only"
+    )]
+    Legacy {
+        /// The inner node.
+        at: NodeKey,
+        /// Hash of the legacy child.
+        child: Hash,
+    },
+    /// The node is not the one the tree above it was built on.
+    #[error("node {at} has hash {found}, the tree above it needs {expected}")]
+    HashMismatch {
+        /// Where it was read.
+        at: NodeKey,
+        /// What the proven part of the tree says.
+        expected: Hash,
+        /// What the record gives.
+        found: Hash,
+    },
+    /// Sizes, heights or versions that no IAVL tree has.
+    #[error("node {at}: {what}")]
+    Shape {
+        /// The inner node.
+        at: NodeKey,
+        /// What is impossible about it.
+        what: &'static str,
+    },
+    /// Leaf keys do not ascend.
+    #[error("leaf {at} has key {key}, which is not above the key before it, {before}")]
+    KeyOrder {
+        /// The leaf.
+        at: NodeKey,
+        /// Its key, hex.
+        key: String,
+        /// The key of the leaf before it, hex.
+        before: String,
+    },
+    /// An inner key is not the smallest key of the right subtree. The hash does not cover it, searches rely on it.
+    #[error("inner node {at} has key {found}, the smallest key of its right subtree is {expected}")]
+    InnerKey {
+        /// The inner node.
+        at: NodeKey,
+        /// Smallest key of the right subtree, hex.
+        expected: String,
+        /// Its key, hex.
+        found: String,
+    },
+    /// Whoever takes the nodes gave up.
+    #[error("the proven nodes could not be handed on")]
+    Sink,
+}
+
+/// Proves the subtree under `claim` and hands its nodes to `sink` in post-order.
+///
+/// `budget` bounds the bytes of node records kept in memory, one record more in the worst case. `sink` returns false to
+/// stop; it may have seen part of the subtree when an error is returned, but never a node that is not proven.
+///
+/// # Errors
+/// The first thing that does not prove, or [`ProveError::Sink`].
+pub fn prove<R: NodeReader + ?Sized>(
+    reader: &mut R,
+    claim: Claim,
+    budget: usize,
+    sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool,
+) -> Result<Proof, ProveError> {
+    enum Task {
+        Prove(Claim),
+        Join(Box<JoinNode>),
+    }
+    let mut piece = Piece::default();
+    let mut order = KeyOrder::default();
+    let mut done: Vec<Proof> = Vec::new();
+    let mut tasks = vec![Task::Prove(claim)];
+    while let Some(task) = tasks.pop() {
+        match task {
+            Task::Prove(claim) => match piece.read(reader, claim, budget)? {
+                Fit::Whole => done.push(piece.hand_on(&mut order, sink)?),
+                Fit::TooLarge => {
+                    let (node, left, right) = JoinNode::open(reader, claim)?;
+                    tasks.push(Task::Join(Box::new(node)));
+                    tasks.push(Task::Prove(right));
+                    tasks.push(Task::Prove(left));
+                }
+            },
+            Task::Join(node) => {
+                let (Some(right), Some(left)) = (done.pop(), done.pop()) else {
+                    return Err(ProveError::Shape { at: node.claim.key, what: "its subtrees were lost" });
+                };
+                done.push(node.close(left, right, sink)?);
+            }
+        }
+    }
+    done.pop().ok_or(ProveError::Missing(claim.key))
+}
+
+/// Proves one inner node from its children's records; the children's hashes are proven with it.
+///
+/// # Errors
+/// As [`prove`]. A leaf is a [`ProveError::Shape`].
+pub fn open_inner<R: NodeReader + ?Sized>(reader: &mut R, claim: Claim) -> Result<OpenedInner, ProveError> {
+    let (node, left, right) = JoinNode::open(reader, claim)?;
+    Ok(OpenedInner { height: node.height, size: node.size, key: node.key, left, right })
+}
+
+/// An inner node proven by [`open_inner`].
+#[derive(Clone, Debug)]
+pub struct OpenedInner {
+    /// Height, from 1.
+    pub height: u8,
+    /// Leaves below; proven, because the hash covers it.
+    pub size: u64,
+    /// The inner key; not proven, because no hash covers it.
+    pub key: Vec<u8>,
+    /// Left child.
+    pub left: Claim,
+    /// Right child.
+    pub right: Claim,
+}
+
+/// Leaf keys must ascend strictly over everything that is handed on.
+#[derive(Default)]
+struct KeyOrder {
+    last: Option<Vec<u8>>,
+}
+
+impl KeyOrder {
+    fn check(&mut self, at: NodeKey, key: &[u8]) -> Result<(), ProveError> {
+        match &mut self.last {
+            Some(last) if key <= last.as_slice() => {
+                return Err(ProveError::KeyOrder { at, key: to_hex(key), before: to_hex(last) });
+            }
+            Some(last) => {
+                last.clear();
+                last.extend_from_slice(key);
+            }
+            None => self.last = Some(key.to_vec()),
+        }
+        Ok(())
+    }
+}
+
+/// An inner node above pieces, kept while its two subtrees are proven.
+struct JoinNode {
+    claim: Claim,
+    height: u8,
+    size: u64,
+    key: Vec<u8>,
+    left: NodeKey,
+    right: NodeKey,
+}
+
+impl JoinNode {
+    fn open<R: NodeReader + ?Sized>(reader: &mut R, claim: Claim) -> Result<(JoinNode, Claim, Claim), ProveError> {
+        let at = claim.key;
+        let mut record = Vec::new();
+        read_record(reader, at, &mut record)?;
+        let Node::Inner { height, size, key, left, right, .. } = decode(at, &record)? else {
+            return Err(ProveError::Shape { at, what: "an inner node was expected, it is a leaf" });
+        };
+        let (left, right) = (current(at, left)?, current(at, right)?);
+        let left = Claim { key: left, hash: claimed_hash(reader, left)? };
+        let right = Claim { key: right, hash: claimed_hash(reader, right)? };
+        let found = inner_hash(height, size, at.version, &left.hash, &right.hash);
+        if found != claim.hash {
+            return Err(ProveError::HashMismatch { at, expected: claim.hash, found });
+        }
+        let node = JoinNode { claim, height, size, key: key.to_vec(), left: left.key, right: right.key };
+        Ok((node, left, right))
+    }
+
+    fn close(
+        &self,
+        left: Proof,
+        right: Proof,
+        sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool,
+    ) -> Result<Proof, ProveError> {
+        let at = self.claim.key;
+        check_shape(at, self.height, self.size, (left.height, left.leaves), (right.height, right.leaves))?;
+        check_inner_key(at, &self.key, &right.first_key)?;
+        let children = ProvenChildren { left: self.left, right: self.right, right_size: right.leaves };
+        let node = ProvenNode {
+            at,
+            height: self.height,
+            size: self.size,
+            key: &self.key,
+            value: &[],
+            hash: self.claim.hash,
+            children: Some(children),
+        };
+        if !sink(&node) {
+            return Err(ProveError::Sink);
+        }
+        Ok(Proof { leaves: self.size, height: self.height, first_key: left.first_key, last_key: right.last_key })
+    }
+}
+
+/// A subtree in memory. Buffers are kept from one piece to the next.
+#[derive(Default)]
+struct Piece {
+    records: Vec<u8>,
+    slots: Vec<Slot>,
+    frontier: BinaryHeap<(Version, u32, u32)>,
+    parents_last: bool,
+}
+
+enum Fit {
+    Whole,
+    TooLarge,
+}
+
+struct Slot {
+    at: NodeKey,
+    hash: Hash,
+    size: u64,
+    key: Range<usize>,
+    value: Range<usize>,
+    parent: u32,
+    left: u32,
+    right: u32,
+    height: u8,
+    /// Children not read yet; meaningful for inner nodes.
+    waiting: u8,
+}
+
+const NONE: u32 = u32::MAX;
+
+impl Piece {
+    fn read<R: NodeReader + ?Sized>(&mut self, reader: &mut R, claim: Claim, budget: usize) -> Result<Fit, ProveError> {
+        self.records.clear();
+        self.slots.clear();
+        self.frontier.clear();
+        self.parents_last = reader.parents_last();
+        self.expect(claim.key, NONE);
+        while let Some((_, _, index)) = self.frontier.pop() {
+            let is_leaf = self.read_slot(reader, index)?;
+            if is_leaf {
+                self.settle(index, claim.hash)?;
+            }
+            let used = self.records.len() + self.slots.len() * size_of::<Slot>();
+            if used > budget && self.slots.len() > 1 {
+                return Ok(Fit::TooLarge);
+            }
+        }
+        // Every inner node was compared with its children's hashes; the root is compared with the claim.
+        match self.slots.first() {
+            Some(root) if root.hash == claim.hash => Ok(Fit::Whole),
+            Some(root) => Err(ProveError::HashMismatch { at: root.at, expected: claim.hash, found: root.hash }),
+            None => Err(ProveError::Missing(claim.key)),
+        }
+    }
+
+    /// Adds a node that is to be read.
+    fn expect(&mut self, at: NodeKey, parent: u32) -> u32 {
+        let index = self.slots.len() as u32;
+        self.slots.push(Slot {
+            at,
+            hash: Hash::EMPTY,
+            size: 0,
+            key: 0..0,
+            value: 0..0,
+            parent,
+            left: NONE,
+            right: NONE,
+            height: 0,
+            waiting: 0,
+        });
+        let order = if self.parents_last { at.nonce } else { !at.nonce };
+        self.frontier.push((at.version, order, index));
+        index
+    }
+
+    fn read_slot<R: NodeReader + ?Sized>(&mut self, reader: &mut R, index: u32) -> Result<bool, ProveError> {
+        let at = self.slot(index)?.at;
+        let start = self.records.len();
+        read_record(reader, at, &mut self.records)?;
+        let record = self.records.get(start..).unwrap_or_default();
+        let place = |part: &[u8]| {
+            // Where a part of the record lies in the buffer of all records.
+            let from = part.as_ptr() as usize - record.as_ptr() as usize + start;
+            from..from + part.len()
+        };
+        match decode(at, record)? {
+            Node::Leaf { key, value } => {
+                let hash = leaf_hash(at.version, key, value);
+                let (key, value) = (place(key), place(value));
+                let slot = self.slot_mut(index)?;
+                (slot.hash, slot.size, slot.key, slot.value) = (hash, 1, key, value);
+                Ok(true)
+            }
+            Node::Inner { height, size, key, hash, left, right } => {
+                let (left, right) = (current(at, left)?, current(at, right)?);
+                if left.version > at.version || right.version > at.version {
+                    return Err(ProveError::Shape { at, what: "a child is newer than its parent" });
+                }
+                let key = place(key);
+                let depth_left = height;
+                let slot = self.slot_mut(index)?;
+                (slot.hash, slot.size, slot.key, slot.height, slot.waiting) = (hash, size, key, height, 2);
+                let parent = slot.parent;
+                if parent != NONE && self.slot(parent)?.height <= depth_left {
+                    // Heights fall strictly, so a cycle of records cannot keep this loop going.
+                    return Err(ProveError::Shape { at, what: "it is not lower than its parent" });
+                }
+                let left = self.expect(left, index);
+                let right = self.expect(right, index);
+                let slot = self.slot_mut(index)?;
+                (slot.left, slot.right) = (left, right);
+                // Its own recorded hash is what its parent is proven with; whether the record keeps it is proven when
+                // its children are there.
+                self.count_down(parent)?;
+                Ok(false)
+            }
+        }
+    }
+
+    /// A leaf is there: its parent may now be provable.
+    fn settle(&mut self, index: u32, root_hash: Hash) -> Result<(), ProveError> {
+        let parent = self.slot(index)?.parent;
+        if parent == NONE {
+            let slot = self.slot(index)?;
+            if slot.hash != root_hash {
+                return Err(ProveError::HashMismatch { at: slot.at, expected: root_hash, found: slot.hash });
+            }
+            return Ok(());
+        }
+        self.count_down(parent)
+    }
+
+    /// One child of `parent` is there; when both are, the parent's hash, size and height are checked.
+    fn count_down(&mut self, parent: u32) -> Result<(), ProveError> {
+        if parent == NONE {
+            return Ok(());
+        }
+        let slot = self.slot_mut(parent)?;
+        slot.waiting = slot.waiting.saturating_sub(1);
+        if slot.waiting > 0 {
+            return Ok(());
+        }
+        let slot = self.slot(parent)?;
+        let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
+        let found = inner_hash(slot.height, slot.size, slot.at.version, &left.hash, &right.hash);
+        if found != slot.hash {
+            return Err(ProveError::HashMismatch { at: slot.at, expected: slot.hash, found });
+        }
+        check_shape(slot.at, slot.height, slot.size, (left.height, left.size), (right.height, right.size))
+    }
+
+    /// Hands the nodes on in post-order, checking key order and inner keys on the way.
+    fn hand_on(
+        &self,
+        order: &mut KeyOrder,
+        sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool,
+    ) -> Result<Proof, ProveError> {
+        let mut smallest: Vec<&[u8]> = Vec::with_capacity(64);
+        let mut largest: &[u8] = &[];
+        let mut path: Vec<(u32, bool)> = vec![(0, false)];
+        while let Some((index, children_done)) = path.pop() {
+            let slot = self.slot(index)?;
+            let key = self.records.get(slot.key.clone()).unwrap_or_default();
+            let mut node = ProvenNode {
+                at: slot.at,
+                height: slot.height,
+                size: slot.size,
+                key,
+                value: &[],
+                hash: slot.hash,
+                children: None,
+            };
+            if slot.left == NONE {
+                order.check(slot.at, key)?;
+                smallest.push(key);
+                largest = key;
+                node.value = self.records.get(slot.value.clone()).unwrap_or_default();
+            } else if children_done {
+                let right_smallest = smallest.pop().unwrap_or_default();
+                check_inner_key(slot.at, key, right_smallest)?;
+                let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
+                node.children = Some(ProvenChildren { left: left.at, right: right.at, right_size: right.size });
+            } else {
+                path.push((index, true));
+                path.push((slot.right, false));
+                path.push((slot.left, false));
+                continue;
+            }
+            if !sink(&node) {
+                return Err(ProveError::Sink);
+            }
+        }
+        let root = self.slot(0)?;
+        Ok(Proof {
+            leaves: root.size,
+            height: root.height,
+            first_key: smallest.pop().unwrap_or_default().to_vec(),
+            last_key: largest.to_vec(),
+        })
+    }
+
+    fn slot(&self, index: u32) -> Result<&Slot, ProveError> {
+        self.slots.get(index as usize).ok_or(ProveError::Sink)
+    }
+
+    fn slot_mut(&mut self, index: u32) -> Result<&mut Slot, ProveError> {
+        self.slots.get_mut(index as usize).ok_or(ProveError::Sink)
+    }
+}
+
+fn read_record<R: NodeReader + ?Sized>(reader: &mut R, at: NodeKey, out: &mut Vec<u8>) -> Result<(), ProveError> {
+    if reader.read(at, out)? { Ok(()) } else { Err(ProveError::Missing(at)) }
+}
+
+fn decode(at: NodeKey, record: &[u8]) -> Result<Node<'_>, ProveError> {
+    Node::decode(record).map_err(|why| ProveError::Malformed { at, why })
+}
+
+fn current(at: NodeKey, child: Child) -> Result<NodeKey, ProveError> {
+    match child {
+        Child::Current(key) => Ok(key),
+        Child::Legacy(child) => Err(ProveError::Legacy { at, child }),
+    }
+}
+
+/// The hash a record stands for: computed for a leaf, recorded for an inner node.
+fn claimed_hash<R: NodeReader + ?Sized>(reader: &mut R, at: NodeKey) -> Result<Hash, ProveError> {
+    let mut record = Vec::new();
+    read_record(reader, at, &mut record)?;
+    Ok(match decode(at, &record)? {
+        Node::Leaf { key, value } => leaf_hash(at.version, key, value),
+        Node::Inner { hash, .. } => hash,
+    })
+}
+
+fn check_shape(at: NodeKey, height: u8, size: u64, left: (u8, u64), right: (u8, u64)) -> Result<(), ProveError> {
+    let what = if left.1.checked_add(right.1) != Some(size) {
+        "its size is not the sum of its children's"
+    } else if u16::from(left.0.max(right.0)) + 1 != u16::from(height) {
+        "its height is not one above its higher child's"
+    } else {
+        return Ok(());
+    };
+    Err(ProveError::Shape { at, what })
+}
+
+fn check_inner_key(at: NodeKey, found: &[u8], expected: &[u8]) -> Result<(), ProveError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(ProveError::InnerKey { at, expected: to_hex(expected), found: to_hex(found) })
+}

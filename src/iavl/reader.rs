@@ -1,0 +1,42 @@
+//! What the tree code needs from whoever holds the records of one store.
+
+use super::NodeKey;
+
+/// Hands out the node records of one store: store/v1 in the source, SC in the target, or a map in memory.
+///
+/// Readers are asked for long runs of neighbouring keys; [`NodeReader::parents_last`] says in which direction, so that
+/// every block on disk is decoded about once.
+pub trait NodeReader {
+    /// Whether, within one version, parents have higher nonces than their children. Native trees number in pre-order
+    /// (false); trees written by an importer or by storeshift in post-order (true). Only speed depends on it.
+    fn parents_last(&self) -> bool {
+        false
+    }
+
+    /// Appends the record of a node to `out`; false if there is none. A missing (version, 1) must be looked up again
+    /// as (version, 0) where pruning renames roots so.
+    ///
+    /// # Errors
+    /// The store could not be read, or its own checks (block checksums) failed.
+    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError>;
+}
+
+impl<R: NodeReader + ?Sized> NodeReader for Box<R> {
+    fn parents_last(&self) -> bool {
+        (**self).parents_last()
+    }
+
+    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        (**self).read(key, out)
+    }
+}
+
+/// A record could not be read.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct ReadError {
+    /// Whether bytes on disk are damaged, as opposed to an input/output failure that another try may not meet.
+    pub corrupt: bool,
+    /// What happened, naming the file.
+    pub message: String,
+}

@@ -1,0 +1,7 @@
+//! Tests of the growing tree: parity with Go, contents and invariants, damaged records, speed.
+
+mod damage;
+pub(in crate::iavl) mod histories;
+mod model;
+mod parity;
+mod speed;
