@@ -1,0 +1,55 @@
+//! What the rootmulti layout needs from a key-value engine.
+
+use super::{SourceError, leveldb};
+
+/// A key-value database opened strictly read only.
+pub trait Engine: Send + Sync {
+    /// The engine's name, e.g. `goleveldb`.
+    fn name(&self) -> &'static str;
+
+    /// One value.
+    ///
+    /// # Errors
+    /// The database could not be read, or is damaged where it was read.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError>;
+
+    /// A reader for many keys that lie near each other.
+    fn reader(&self) -> Box<dyn PointReader + Send + '_>;
+
+    /// About how many bytes on disk the keys from `start` up to `end` take.
+    fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64;
+}
+
+/// Reads many keys that lie near each other; remembers where it is.
+pub trait PointReader {
+    /// Appends the value to `out`; false if there is none.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    fn read(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, SourceError>;
+}
+
+impl Engine for leveldb::Leveldb {
+    fn name(&self) -> &'static str {
+        "goleveldb"
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
+        Ok(leveldb::Leveldb::get(self, key)?)
+    }
+
+    fn reader(&self) -> Box<dyn PointReader + Send + '_> {
+        Box::new(self.cursor())
+    }
+
+    fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64 {
+        // An estimate only: where even that cannot be read, whoever reads the data itself will say so.
+        leveldb::Leveldb::approximate_bytes(self, start, Some(end)).unwrap_or(0)
+    }
+}
+
+impl PointReader for leveldb::Cursor {
+    fn read(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, SourceError> {
+        Ok(self.read_into(key, out)?)
+    }
+}

@@ -1,0 +1,184 @@
+//! Owns an opened database: its runs of tables, the logs' entries, open tables and block
+//! cache. Hands out cursors, iterators and facts about its files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::block::{Block, Spot};
+use super::cache::Cache;
+use super::cursor::Cursor;
+use super::error::LeveldbError;
+use super::footer::Handle;
+use super::iter::Iter;
+use super::listing::Listing;
+use super::memory::Memory;
+use super::replay::{self, MAX_LOGS, MAX_MANIFEST};
+use super::table::Table;
+use super::tables::Tables;
+use super::version::{Table as Entry, Version};
+
+/// Bounds on what an open database keeps in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Bytes of unpacked data blocks kept for all cursors together.
+    pub block_cache_bytes: usize,
+    /// Tables kept open, each with its index and filter block (about 60 kB for 2 MiB).
+    pub open_files: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { block_cache_bytes: 32 << 20, open_files: 512 }
+    }
+}
+
+/// One live table, as the manifest describes it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileInfo {
+    /// Number in the file name.
+    pub number: u64,
+    /// Level, 0 the newest.
+    pub level: u32,
+    /// Bytes of the file.
+    pub size: u64,
+    /// First user key.
+    pub smallest: Vec<u8>,
+    /// Last user key.
+    pub largest: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) dir: PathBuf,
+    pub(super) runs: Vec<Vec<Entry>>,
+    pub(super) memory: Memory,
+    pub(super) last_sequence: u64,
+    pub(super) tables: Tables,
+    cache: Cache,
+    torn: Option<(PathBuf, u64)>,
+}
+
+impl Inner {
+    /// A data block, from the cache or the file; `scratch` saves an allocation per read.
+    pub(super) fn block(
+        &self,
+        table: &Table,
+        handle: Handle,
+        scratch: &mut Vec<u8>,
+    ) -> Result<Arc<Block>, LeveldbError> {
+        let id = (table.number, handle.offset);
+        if let Some(block) = self.cache.get(id) {
+            return Ok(block);
+        }
+        let block = Arc::new(table.block(handle, scratch)?);
+        self.cache.insert(id, &block);
+        Ok(block)
+    }
+}
+
+/// A goleveldb (LevelDB) database, read without changing or locking anything.
+///
+/// Clones share everything. What is seen is the state at [`Leveldb::open`].
+#[derive(Debug, Clone)]
+pub struct Leveldb {
+    pub(super) inner: Arc<Inner>,
+}
+
+impl Leveldb {
+    /// Opens the database in `dir`: chooses the manifest, checks that its tables are there,
+    /// and replays the live logs into memory.
+    ///
+    /// # Errors
+    /// `dir` is no database or one with another key order; a file is missing, damaged
+    /// or too large. An unfinished last record of the manifest or of the newest log is no
+    /// error: that is how a killed writer leaves them.
+    pub fn open(dir: &Path, options: Options) -> Result<Leveldb, LeveldbError> {
+        let listing = Listing::read(dir)?;
+        let manifest = listing.manifest(dir)?;
+        let data = replay::read_whole(&manifest, "manifest", MAX_MANIFEST)?;
+        let version = Version::replay(&manifest, &data)?;
+        let logs: Vec<&PathBuf> =
+            listing.logs.iter().filter(|(number, _)| version.counts(**number)).map(|(_, path)| path).collect();
+        let replayed = replay::replay(&logs, MAX_LOGS)?;
+        let inner = Inner {
+            dir: dir.to_path_buf(),
+            last_sequence: version.last_sequence(),
+            runs: version.runs(&manifest, dir, &listing)?,
+            memory: replayed.memory,
+            tables: Tables::new(options.open_files),
+            cache: Cache::new(options.block_cache_bytes),
+            torn: replayed.torn,
+        };
+        Ok(Leveldb { inner: Arc::new(inner) })
+    }
+
+    /// The newest live value of `key`. For many keys a [`Cursor`] is faster.
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LeveldbError> {
+        let mut value = Vec::new();
+        let found = self.cursor().read_into(key, &mut value)?;
+        Ok(found.then_some(value))
+    }
+
+    /// A cursor for look-ups in succession.
+    pub fn cursor(&self) -> Cursor {
+        Cursor::new(Arc::clone(&self.inner))
+    }
+
+    /// Live pairs from `start` up to and without `end`, ascending; `None` is no end.
+    pub fn iter(&self, start: &[u8], end: Option<&[u8]>) -> Iter {
+        Iter::new(Arc::clone(&self.inner), start, end)
+    }
+
+    /// All live tables, level by level.
+    pub fn files(&self) -> Vec<FileInfo> {
+        let tables = self.inner.runs.iter().flatten();
+        let info = tables.map(|table| FileInfo {
+            number: table.number,
+            level: table.level,
+            size: table.size,
+            smallest: table.smallest_user().to_vec(),
+            largest: table.largest_user().to_vec(),
+        });
+        info.collect()
+    }
+
+    /// Keys which the live logs hold, tombstones included.
+    pub fn log_entries(&self) -> usize {
+        self.inner.memory.len()
+    }
+
+    /// The log whose last record was never finished, and the offset where that begins.
+    pub fn torn_log(&self) -> Option<(&Path, u64)> {
+        let torn = self.inner.torn.as_ref();
+        torn.map(|(path, offset)| (path.as_path(), *offset))
+    }
+
+    /// Roughly the bytes which tables give to user keys from `start` up to `end` (`None`
+    /// is no end): whole tables by size, those at the ends by their index.
+    pub fn approximate_bytes(&self, start: &[u8], end: Option<&[u8]>) -> Result<u64, LeveldbError> {
+        let mut total = 0u64;
+        for table in self.inner.runs.iter().flatten() {
+            let after = end.is_some_and(|end| table.smallest_user() >= end);
+            if after || table.largest_user() < start {
+                continue;
+            }
+            let from = match table.smallest_user() < start {
+                true => self.offset_of(table, start)?,
+                false => 0,
+            };
+            let to = match end {
+                Some(end) if table.largest_user() >= end => self.offset_of(table, end)?,
+                _ => table.size,
+            };
+            total = total.saturating_add(to.saturating_sub(from));
+        }
+        Ok(total)
+    }
+
+    /// Offset of the block where `key` is or would be.
+    fn offset_of(&self, entry: &Entry, key: &[u8]) -> Result<u64, LeveldbError> {
+        let table = self.inner.tables.get(entry)?;
+        let (handle, _) = table.index_seek(&mut Spot::default(), key, &mut Vec::new())?;
+        Ok(handle.map_or(entry.size, |handle| handle.offset))
+    }
+}

@@ -1,0 +1,77 @@
+//! Owns what can go wrong: [`Malformed`] from the pure parsers (a position and a reason,
+//! no file), and [`LeveldbError`], which every function touching a directory returns.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a byte string is not what its format demands.
+///
+/// Parsers know nothing of files; their callers add path and file offset
+/// with [`Malformed::within`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {at}")]
+pub struct Malformed {
+    /// Position in the parsed bytes.
+    pub at: usize,
+    /// What is wrong there.
+    pub what: &'static str,
+}
+
+impl Malformed {
+    pub(super) fn new(at: usize, what: &'static str) -> Malformed {
+        Malformed { at, what }
+    }
+
+    /// The same finding, for bytes which began at `base` of the file `path`.
+    pub(super) fn within(self, path: &Path, base: u64) -> LeveldbError {
+        LeveldbError::Corrupt {
+            path: path.to_path_buf(),
+            offset: base.saturating_add(self.at as u64),
+            what: self.what.to_string(),
+        }
+    }
+
+    /// As [`Malformed::within`], for bytes which were decompressed, so that
+    /// only the block's own offset exists in the file.
+    pub(super) fn in_block(self, path: &Path, block: u64) -> LeveldbError {
+        LeveldbError::Corrupt {
+            path: path.to_path_buf(),
+            offset: block,
+            what: format!("{} (byte {} of the unpacked block)", self.what, self.at),
+        }
+    }
+}
+
+/// Every failure of the reader.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LeveldbError {
+    /// The operating system refused a read.
+    #[error("cannot read {}: {source}", .path.display())]
+    Io { path: PathBuf, source: io::Error },
+    /// The directory has no usable `CURRENT` file.
+    #[error("{} is not a LevelDB database: {what}", .path.display())]
+    NotADatabase { path: PathBuf, what: String },
+    /// Bytes on disk contradict their checksum or their format.
+    #[error("{} is damaged at byte {offset}: {what}", .path.display())]
+    Corrupt { path: PathBuf, offset: u64, what: String },
+    /// A file which another file names does not exist.
+    #[error("{} is missing, though {} names it", .path.display(), .named_by.display())]
+    MissingFile { path: PathBuf, named_by: PathBuf },
+    /// The database was written with another key order.
+    #[error("{} orders keys by {found:?}, and only leveldb.BytewiseComparator can be read", .path.display())]
+    Comparator { path: PathBuf, found: String },
+    /// A file read whole exceeds what the reader is ready to hold in memory.
+    #[error("{}: {bytes} bytes of {what}, and at most {limit} are read", .path.display())]
+    TooLarge { path: PathBuf, what: &'static str, bytes: u64, limit: u64 },
+}
+
+impl LeveldbError {
+    pub(super) fn io(path: &Path, source: io::Error) -> LeveldbError {
+        LeveldbError::Io { path: path.to_path_buf(), source }
+    }
+
+    pub(super) fn corrupt(path: &Path, offset: u64, what: impl Into<String>) -> LeveldbError {
+        LeveldbError::Corrupt { path: path.to_path_buf(), offset, what: what.into() }
+    }
+}

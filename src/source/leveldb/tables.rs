@@ -1,0 +1,63 @@
+//! Owns the open tables, a bounded number of them, least recently used closed first.
+//! Hands shared tables to cursors and iterators; one in use outlives its eviction.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::error::LeveldbError;
+use super::table::Table;
+use super::version::Table as Entry;
+
+/// Open tables by number.
+#[derive(Debug)]
+pub(super) struct Tables {
+    capacity: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    clock: u64,
+    tables: HashMap<u64, (Arc<Table>, u64)>,
+}
+
+impl Tables {
+    pub(super) fn new(capacity: usize) -> Tables {
+        Tables { capacity: capacity.max(1), open: Mutex::default() }
+    }
+
+    /// The open table of `entry`, opened now if need be.
+    pub(super) fn get(&self, entry: &Entry) -> Result<Arc<Table>, LeveldbError> {
+        if let Some(table) = self.lookup(entry.number) {
+            return Ok(table);
+        }
+        // Opened outside the lock: two threads may open one table twice, none waits.
+        let table = Arc::new(Table::open(entry)?);
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.clock += 1;
+        let clock = open.clock;
+        open.tables.insert(entry.number, (Arc::clone(&table), clock));
+        while open.tables.len() > self.capacity {
+            let oldest = open.tables.iter().min_by_key(|(_, (_, used))| *used);
+            let Some(oldest) = oldest.map(|(&number, _)| number) else {
+                break;
+            };
+            open.tables.remove(&oldest);
+        }
+        Ok(table)
+    }
+
+    fn lookup(&self, number: u64) -> Option<Arc<Table>> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.clock += 1;
+        let clock = open.clock;
+        let (table, used) = open.tables.get_mut(&number)?;
+        *used = clock;
+        Some(Arc::clone(table))
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.open.lock().unwrap().tables.len()
+    }
+}

@@ -1,0 +1,119 @@
+//! The log format, torn tails, replay of several logs.
+
+use std::fs;
+use std::path::PathBuf;
+
+use super::super::journal::{BLOCK, Record, Records};
+use super::super::replay::replay;
+use super::super::{Leveldb, LeveldbError, Options};
+use super::writer::{self, batch, log};
+
+fn read_all(data: &[u8]) -> (Vec<Vec<u8>>, Result<Record, super::super::Malformed>) {
+    let mut records = Records::new(data);
+    let (mut all, mut payload) = (Vec::new(), Vec::new());
+    loop {
+        match records.next_into(&mut payload) {
+            Ok(Record::Whole { .. }) => all.push(payload.clone()),
+            other => return (all, other),
+        }
+    }
+}
+
+#[test]
+fn records_of_every_size_around_block_borders_round_trip() {
+    for first in (BLOCK - 40)..(BLOCK + 20) {
+        let records = vec![vec![1; first], vec![], vec![2; 9], vec![3; 3 * BLOCK], vec![4]];
+        let (read, end) = read_all(&log(&records));
+        assert!(read == records, "{first}");
+        assert_eq!(end, Ok(Record::End));
+    }
+}
+
+#[test]
+fn every_prefix_is_whole_or_torn_and_never_damaged() {
+    let records: Vec<Vec<u8>> = (0..6).map(|n| vec![n; 9000]).collect();
+    let data = log(&records);
+    for cut in (0..data.len()).filter(|cut| cut % 97 == 0 || cut % BLOCK > BLOCK - 20) {
+        let (read, end) = read_all(&data[..cut]);
+        assert_eq!(read[..], records[..read.len()]);
+        assert!(matches!(end, Ok(Record::End | Record::Torn { .. })), "{cut} {end:?}");
+        let mut zeros = data[..cut].to_vec();
+        if matches!(end, Ok(Record::End)) {
+            zeros.resize(cut + 5000, 0);
+            assert!(matches!(read_all(&zeros).1, Ok(Record::Torn { .. })), "{cut}");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_byte_anywhere_never_passes() {
+    let records: Vec<Vec<u8>> = (0..4).map(|n| vec![n; 11_000]).collect();
+    let good = log(&records);
+    for at in (0..good.len()).filter(|at| at % 61 == 0 || *at < 20 || at % BLOCK < 20) {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        let (read, end) = read_all(&bad);
+        assert!(read.len() < 4 && end != Ok(Record::End), "{at}");
+    }
+}
+
+fn logs(contents: &[Vec<u8>]) -> (tempfile::TempDir, Vec<PathBuf>) {
+    let dir = tempfile::tempdir().unwrap();
+    let paths = contents.iter().enumerate().map(|(n, bytes)| {
+        let path = dir.path().join(format!("{n:06}.log"));
+        fs::write(&path, bytes).unwrap();
+        path
+    });
+    let paths = paths.collect();
+    (dir, paths)
+}
+
+#[test]
+fn a_torn_tail_counts_as_a_crash_only_where_nothing_was_written_after() {
+    let whole = log(&[batch(1, &[(b"a", Some(b"1"))]), batch(2, &[(b"b", Some(b"2"))])]);
+    let torn = whole[..whole.len() - 3].to_vec();
+    let later = log(&[batch(9, &[(b"c", Some(b"3"))])]);
+    for (contents, entries) in [
+        (vec![whole.clone(), torn.clone()], Some(2)),
+        (vec![torn.clone()], Some(1)),
+        (vec![torn.clone(), vec![]], Some(1)),
+        (vec![torn.clone(), later.clone()], None),
+        (vec![torn.clone(), torn.clone()], None),
+        (vec![whole.clone(), later.clone()], Some(3)),
+    ] {
+        let (_dir, paths) = logs(&contents);
+        let replayed = replay(&paths.iter().collect::<Vec<_>>(), 1 << 20);
+        match (replayed, entries) {
+            (Ok(replayed), Some(entries)) => assert_eq!(replayed.memory.len(), entries),
+            (Err(LeveldbError::Corrupt { path, offset, .. }), None) => {
+                assert_eq!((&path, offset), (&paths[0], 24));
+            }
+            (replayed, _) => panic!("{replayed:?} {entries:?}"),
+        }
+    }
+}
+
+#[test]
+fn more_log_than_the_bound_is_refused() {
+    let ops = vec![(&b"k"[..], None); 5000];
+    let (_dir, paths) = logs(&[log(&[batch(1, &ops)])]);
+    let paths: Vec<_> = paths.iter().collect();
+    for limit in [1000, 60_000] {
+        let refused = replay(&paths, limit).unwrap_err();
+        assert!(matches!(refused, LeveldbError::TooLarge { .. }), "{refused}");
+    }
+    assert_eq!(replay(&paths, 1 << 20).unwrap().memory.len(), 1);
+}
+
+#[test]
+fn a_torn_log_is_reported_and_its_whole_records_count() {
+    let dir = tempfile::tempdir().unwrap();
+    let batches = vec![batch(60, &[(b"a", Some(b"1"))]), batch(61, &[(b"b", Some(b"2"))])];
+    writer::database(dir.path(), &[], &[(100, batches)]);
+    let path = dir.path().join("000100.log");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
+    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    assert_eq!(db.torn_log(), Some((path.as_path(), 24)));
+    assert!(db.get(b"a").unwrap().is_some() && db.get(b"b").unwrap().is_none());
+}

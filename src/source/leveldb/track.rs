@@ -1,0 +1,284 @@
+//! Owns the place of a cursor in one run of tables: the table, the index entry, the
+//! block and the entry where the last look-up ended. Answers the next look-up from
+//! there when it can, and hands what it found to the cursor.
+
+use std::sync::Arc;
+
+use super::block::{Block, Spot};
+use super::database::Inner;
+use super::error::{LeveldbError, Malformed};
+use super::filter;
+use super::footer::Handle;
+use super::key;
+use super::table::Table;
+use super::version::Table as Entry;
+
+/// Entries stepped over before a search by restart points is the cheaper way: two
+/// restart intervals of goleveldb.
+const STRIDE: usize = 32;
+
+/// The wanted key, its bloom hash computed at most once for all runs.
+pub(super) struct Wanted<'a> {
+    pub(super) key: &'a [u8],
+    hash: Option<u32>,
+}
+
+impl<'a> Wanted<'a> {
+    pub(super) fn new(key: &'a [u8]) -> Wanted<'a> {
+        Wanted { key, hash: None }
+    }
+
+    fn hash(&mut self) -> u32 {
+        *self.hash.get_or_insert_with(|| filter::hash(self.key))
+    }
+}
+
+/// Place in one run.
+#[derive(Debug, Default)]
+pub(super) struct Track {
+    nth: usize,
+    table: Option<Arc<Table>>,
+    index: Spot,
+    /// The located block, which alone can hold user keys above `low` (or from it, if
+    /// `low_included`) up to and with `high`. `None`: nothing is located.
+    located: Option<Handle>,
+    low: Vec<u8>,
+    high: Vec<u8>,
+    low_included: bool,
+    /// Contents of the located block, once a look-up passed its filter.
+    block: Option<Arc<Block>>,
+    spot: Spot,
+    /// `spot` is the first entry not below this key; meaningful with `searched`.
+    floor: Vec<u8>,
+    searched: bool,
+    /// Number of the table after the last key asked for which no table spans.
+    gap: Option<usize>,
+    scratch: Vec<u8>,
+}
+
+impl Track {
+    /// Sequence and type of the newest entry of the wanted key in this run.
+    #[inline]
+    pub(super) fn find(
+        &mut self,
+        inner: &Inner,
+        run: &[Entry],
+        wanted: &mut Wanted<'_>,
+    ) -> Result<Option<u64>, LeveldbError> {
+        if let (true, Some(block)) = (self.searched, self.block.as_ref())
+            && wanted.key >= self.floor.as_slice()
+        {
+            let walked = walk(block, &mut self.spot, &self.high, wanted.key);
+            match walked {
+                Ok(true) => {
+                    self.floor.clear();
+                    self.floor.extend_from_slice(wanted.key);
+                    return self.answer(wanted.key);
+                }
+                Ok(false) => {}
+                Err(e) => {
+                    self.searched = false;
+                    return Err(self.broken(e));
+                }
+            }
+        }
+        if !self.covers(wanted.key) && !self.locate(inner, run, wanted.key)? {
+            return Ok(None);
+        }
+        self.search(inner, run, wanted)
+    }
+
+    /// Value of the entry last found.
+    pub(super) fn value(&self) -> &[u8] {
+        match &self.block {
+            Some(block) => block.value(&self.spot),
+            None => &[],
+        }
+    }
+
+    fn covers(&self, key: &[u8]) -> bool {
+        let low = self.low.as_slice();
+        self.located.is_some() && key <= self.high.as_slice() && (key > low || (self.low_included && key == low))
+    }
+
+    /// Locates the block for `key`; `false` if no table of the run spans it.
+    fn locate(&mut self, inner: &Inner, run: &[Entry], key: &[u8]) -> Result<bool, LeveldbError> {
+        if self.gap.is_some_and(|gap| lies_before(run, gap, key)) {
+            return Ok(false);
+        }
+        let here = spans(run, self.nth, key);
+        if here && self.located.is_some() && key > self.high.as_slice() {
+            self.next_block(run)?;
+            if self.covers(key) {
+                return Ok(true);
+            }
+        }
+        if !here {
+            let mut nth = self.nth + 1;
+            if !spans(run, nth, key) {
+                nth = run.partition_point(|entry| entry.largest_user() < key);
+                if !spans(run, nth, key) {
+                    self.gap = Some(nth);
+                    return Ok(false);
+                }
+            }
+            self.nth = nth;
+            self.table = None;
+            self.forget();
+        }
+        let Some(entry) = run.get(self.nth) else {
+            return Ok(false);
+        };
+        let table = match &self.table {
+            Some(table) => Arc::clone(table),
+            None => inner.tables.get(entry)?,
+        };
+        // Put back below if the seek ends where it began, so that a failed one leaves
+        // nothing half-moved.
+        let was = (self.located.take(), self.block.take(), self.searched);
+        self.searched = false;
+        let (handle, passed) = table.index_seek(&mut self.index, key, &mut self.low)?;
+        self.table = Some(table);
+        self.low_included = !passed && spans(run, self.nth, entry.smallest_user());
+        if !passed {
+            self.low.clear();
+            self.low.extend_from_slice(entry.smallest_user());
+        }
+        self.located = handle;
+        self.bound(run);
+        if handle == was.0 {
+            (_, self.block, self.searched) = was;
+        }
+        Ok(handle.is_some())
+    }
+
+    /// Moves the located block one on within the table.
+    fn next_block(&mut self, run: &[Entry]) -> Result<(), LeveldbError> {
+        let Some(table) = self.table.as_ref() else {
+            return Ok(());
+        };
+        self.low.clear();
+        self.low.extend_from_slice(self.index.user());
+        self.low_included = false;
+        self.located = None;
+        self.block = None;
+        self.searched = false;
+        self.located = table.index_step(&mut self.index)?;
+        self.bound(run);
+        Ok(())
+    }
+
+    /// Sets `high` to the separator, or to the table's last key if that is lower: the
+    /// last separator of a table may reach far into the tables after it.
+    fn bound(&mut self, run: &[Entry]) {
+        let largest = run.get(self.nth).map_or(&[][..], Entry::largest_user);
+        self.high.clear();
+        self.high.extend_from_slice(self.index.user().min(largest));
+    }
+
+    fn forget(&mut self) {
+        self.located = None;
+        self.block = None;
+        self.searched = false;
+    }
+
+    /// Searches the located block, unless its filter says that this is in vain.
+    fn search(&mut self, inner: &Inner, run: &[Entry], wanted: &mut Wanted<'_>) -> Result<Option<u64>, LeveldbError> {
+        let (Some(handle), Some(table)) = (self.located, self.table.as_ref()) else {
+            return Ok(None);
+        };
+        let block = match &self.block {
+            Some(block) => block,
+            None => {
+                if !table.may_contain(handle.offset, wanted.hash()) {
+                    return Ok(None);
+                }
+                self.searched = false;
+                self.block.insert(inner.block(table, handle, &mut self.scratch)?)
+            }
+        };
+        self.searched = false;
+        if let Err(e) = block.seek(&mut self.spot, wanted.key, None) {
+            return Err(self.broken(e));
+        }
+        if !self.spot.is_valid() && wanted.key == self.high.as_slice() {
+            return self.spill(inner, run, wanted.key);
+        }
+        self.searched = true;
+        self.floor.clear();
+        self.floor.extend_from_slice(wanted.key);
+        self.answer(wanted.key)
+    }
+
+    /// A separator may equal a user key which only begins in the next block.
+    fn spill(&mut self, inner: &Inner, run: &[Entry], key: &[u8]) -> Result<Option<u64>, LeveldbError> {
+        self.next_block(run)?;
+        let (Some(handle), Some(table)) = (self.located, self.table.as_ref()) else {
+            return Ok(None);
+        };
+        let block = self.block.insert(inner.block(table, handle, &mut self.scratch)?);
+        self.spot.reset();
+        if let Err(e) = block.step(&mut self.spot) {
+            return Err(self.broken(e));
+        }
+        self.answer(key)
+    }
+
+    fn answer(&self, key: &[u8]) -> Result<Option<u64>, LeveldbError> {
+        if !self.spot.is_valid() || self.spot.user() != key {
+            return Ok(None);
+        }
+        let tag = self.spot.tag();
+        match key::is_put(tag) {
+            Some(_) => Ok(Some(tag)),
+            None => Err(self.broken(Malformed::new(0, "unknown type of entry"))),
+        }
+    }
+
+    #[cold]
+    fn broken(&self, e: Malformed) -> LeveldbError {
+        let path = self.table.as_ref().map(|table| table.path());
+        let block = self.located.map_or(0, |handle| handle.offset);
+        e.in_block(path.unwrap_or("".as_ref()), block)
+    }
+}
+
+/// Whether table `nth` is where the newest entry of `key` can be: within its bounds, and
+/// not begun by the table before it.
+fn spans(run: &[Entry], nth: usize, key: &[u8]) -> bool {
+    let Some(entry) = run.get(nth) else {
+        return false;
+    };
+    let before = nth.checked_sub(1).and_then(|nth| run.get(nth));
+    key >= entry.smallest_user()
+        && key <= entry.largest_user()
+        && before.is_none_or(|before| key > before.largest_user())
+}
+
+/// Whether `key` lies between table `nth` and the one before it.
+fn lies_before(run: &[Entry], nth: usize, key: &[u8]) -> bool {
+    let before = nth.checked_sub(1).and_then(|nth| run.get(nth));
+    before.is_none_or(|before| key > before.largest_user())
+        && run.get(nth).is_none_or(|after| key < after.smallest_user())
+}
+
+/// Steps from the spot to the first entry not below `key`, if that is near and in this
+/// block, whose bound is `high`. `false` leaves the spot anywhere.
+#[inline]
+fn walk(block: &Block, spot: &mut Spot, high: &[u8], key: &[u8]) -> Result<bool, Malformed> {
+    if spot.is_valid() && key <= spot.user() {
+        return Ok(true);
+    }
+    if !spot.is_valid() || key > high {
+        return Ok(false);
+    }
+    for _ in 0..STRIDE {
+        if !block.step(spot)? {
+            return Ok(false);
+        }
+        if key <= spot.user() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
