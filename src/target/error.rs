@@ -1,0 +1,57 @@
+//! What can go wrong with the target.
+
+use crate::iavl::ReadError;
+use std::path::PathBuf;
+
+/// The target could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// A file operation failed.
+    #[error("{path}: {doing}: {source}", path = path.display())]
+    Io {
+        /// The file or directory.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// The engine failed.
+    #[error("{path}: {doing}: {message}", path = path.display())]
+    Engine {
+        /// The engine's directory.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The engine's words.
+        message: String,
+    },
+    /// The engine's own checks, or ours, found damaged bytes.
+    #[error("{path}: damaged: {what}", path = path.display())]
+    Corrupt {
+        /// The engine's directory.
+        path: PathBuf,
+        /// What is damaged.
+        what: String,
+    },
+    /// The directory holds something that is not this job's.
+    #[error("{path}: {what}", path = path.display())]
+    Foreign {
+        /// The directory.
+        path: PathBuf,
+        /// What was found there.
+        what: String,
+    },
+    /// Keys were not handed over in ascending order.
+    #[error("keys handed to a loader do not ascend")]
+    Order,
+    /// A failure planted by a test.
+    #[error("an outage planted by a test")]
+    Outage,
+}
+
+impl From<TargetError> for ReadError {
+    fn from(error: TargetError) -> ReadError {
+        ReadError { corrupt: matches!(error, TargetError::Corrupt { .. }), message: error.to_string() }
+    }
+}

@@ -1,0 +1,275 @@
+//! The in-memory twin of both engines, for tests and fuzzing: same traits, same records, and an outage on demand.
+//!
+//! Everything it accepts counts as durable; an [`Outage`] decides at which write the process "dies".
+
+use super::{Access, Commitment, PairLoader, PairReader, RecordRun, Storage, StoreRecords, StoredPair, TargetError};
+use crate::{
+    iavl::{NodeKey, NodeReader, ReadError},
+    model::{Change, CommitInfo, StoreKey, Version},
+};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+/// Counts writes and makes all fail from a chosen one on. Shared by everything that "dies" together.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    left: Arc<AtomicU64>,
+    seen: Arc<AtomicU64>,
+}
+
+impl Outage {
+    /// Lets `writes` writes through.
+    #[must_use]
+    pub fn after(writes: u64) -> Outage {
+        Outage { left: Arc::new(AtomicU64::new(writes)), seen: Arc::default() }
+    }
+
+    /// Never.
+    #[must_use]
+    pub fn never() -> Outage {
+        Outage::after(u64::MAX)
+    }
+
+    /// Writes asked for so far.
+    #[must_use]
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::SeqCst)
+    }
+
+    /// One write: whether it still happens.
+    #[must_use]
+    pub fn lets_through(&self) -> bool {
+        self.seen.fetch_add(1, Ordering::SeqCst);
+        self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
+    }
+
+    fn write(&self) -> Result<(), TargetError> {
+        if self.lets_through() { Ok(()) } else { Err(TargetError::Outage) }
+    }
+}
+
+type Records = BTreeMap<(StoreKey, NodeKey), Vec<u8>>;
+type Pairs = BTreeMap<(StoreKey, Vec<u8>, Version), Option<Vec<u8>>>;
+
+/// SC in memory. Clones share their data, as two handles on one directory would.
+#[derive(Clone)]
+pub struct MemoryCommitment {
+    data: Arc<Mutex<CommitmentData>>,
+    outage: Outage,
+}
+
+/// What an SC in memory holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CommitmentData {
+    /// Node records.
+    pub records: Records,
+    /// Encoded commit infos by version.
+    pub infos: BTreeMap<Version, Vec<u8>>,
+    /// The watermark.
+    pub latest: Option<Version>,
+}
+
+impl MemoryCommitment {
+    /// An empty one, or another handle on the data of `of`.
+    #[must_use]
+    pub fn new(of: Option<&MemoryCommitment>, outage: Outage) -> MemoryCommitment {
+        MemoryCommitment { data: of.map_or_else(Arc::default, |other| other.data.clone()), outage }
+    }
+
+    /// The data, to be compared or damaged.
+    pub fn data(&self) -> MutexGuard<'_, CommitmentData> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Nodes<'a> {
+    of: &'a MemoryCommitment,
+    store: StoreKey,
+}
+
+impl NodeReader for Nodes<'_> {
+    fn parents_last(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        let data = self.of.data();
+        let record = data.records.get(&(self.store.clone(), key));
+        record.map_or(Ok(false), |record| {
+            out.extend_from_slice(record);
+            Ok(true)
+        })
+    }
+}
+
+impl Commitment for MemoryCommitment {
+    fn nodes(&self, store: &StoreKey, _: Access) -> Result<Box<dyn NodeReader + Send + '_>, TargetError> {
+        Ok(Box::new(Nodes { of: self, store: store.clone() }))
+    }
+
+    fn load(&self, store: &StoreKey, records: &mut RecordRun) -> Result<(), TargetError> {
+        self.outage.write()?;
+        records.sort();
+        self.data().records.extend(records.iter().map(|(key, record)| ((store.clone(), key), record.to_vec())));
+        Ok(())
+    }
+
+    fn write_version(&self, records: &[StoreRecords], info: &CommitInfo, _sync: bool) -> Result<(), TargetError> {
+        self.outage.write()?;
+        let mut data = self.data();
+        for (store, records) in records {
+            data.records.extend(records.iter().map(|(key, record)| ((store.clone(), *key), record.clone())));
+        }
+        data.infos.insert(info.version, super::commit_info::encode(info));
+        data.latest = Some(info.version);
+        Ok(())
+    }
+
+    fn latest(&self) -> Result<Option<Version>, TargetError> {
+        Ok(self.data().latest)
+    }
+
+    fn commit_info(&self, version: Version) -> Result<Option<CommitInfo>, TargetError> {
+        Ok(self.data().infos.get(&version).and_then(|bytes| super::commit_info::decode(bytes)))
+    }
+
+    fn count(&self, store: &StoreKey) -> Result<u64, TargetError> {
+        Ok(self.data().records.keys().filter(|(name, _)| name == store).count() as u64)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.outage.write()
+    }
+
+    fn settle(&self, _: &[StoreKey]) -> Result<(), TargetError> {
+        Ok(())
+    }
+}
+
+/// SS in memory. Clones share their data, as two handles on one directory would.
+#[derive(Clone)]
+pub struct MemoryStorage {
+    data: Arc<Mutex<StorageData>>,
+    outage: Outage,
+}
+
+/// What an SS in memory holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StorageData {
+    /// Values by store, key and version; none is a removal.
+    pub pairs: Pairs,
+    /// The watermark.
+    pub latest: Option<Version>,
+}
+
+impl MemoryStorage {
+    /// An empty one, or another handle on the data of `of`.
+    #[must_use]
+    pub fn new(of: Option<&MemoryStorage>, outage: Outage) -> MemoryStorage {
+        MemoryStorage { data: of.map_or_else(Arc::default, |other| other.data.clone()), outage }
+    }
+
+    /// The data, to be compared or damaged.
+    pub fn data(&self) -> MutexGuard<'_, StorageData> {
+        self.data.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+struct Loader<'a> {
+    of: &'a MemoryStorage,
+    store: StoreKey,
+    version: Version,
+    pending: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Loader<'_> {
+    fn flush(&mut self) -> Result<(), TargetError> {
+        self.of.outage.write()?;
+        let (store, version) = (&self.store, self.version);
+        let pairs = self.pending.drain(..).map(|(key, value)| ((store.clone(), key, version), Some(value)));
+        self.of.data().pairs.extend(pairs);
+        Ok(())
+    }
+}
+
+impl PairLoader for Loader<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError> {
+        if self.pending.last().is_some_and(|(last, _)| key <= last.as_slice()) {
+            return Err(TargetError::Order);
+        }
+        if self.pending.len() >= 32 {
+            self.flush()?;
+        }
+        self.pending.push((key.to_vec(), value.to_vec()));
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), TargetError> {
+        self.flush()
+    }
+}
+
+struct Reader {
+    pairs: std::vec::IntoIter<(Vec<u8>, Vec<u8>, Version)>,
+    current: (Vec<u8>, Vec<u8>, Version),
+}
+
+impl PairReader for Reader {
+    fn next(&mut self) -> Result<Option<StoredPair<'_>>, TargetError> {
+        let Some(pair) = self.pairs.next() else { return Ok(None) };
+        self.current = pair;
+        let (key, value, version) = &self.current;
+        Ok(Some(StoredPair { key, value, version: *version }))
+    }
+}
+
+impl Storage for MemoryStorage {
+    fn loader(&self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader + '_>, TargetError> {
+        Ok(Box::new(Loader { of: self, store: store.clone(), version, pending: Vec::new() }))
+    }
+
+    fn pairs(&self, store: &StoreKey, version: Version, from: &[u8]) -> Result<Box<dyn PairReader + '_>, TargetError> {
+        let mut newest: BTreeMap<Vec<u8>, (Version, Option<Vec<u8>>)> = BTreeMap::new();
+        for ((name, key, at), value) in &self.data().pairs {
+            if name == store && *at <= version && key.as_slice() >= from {
+                newest.insert(key.clone(), (*at, value.clone()));
+            }
+        }
+        let pairs: Vec<_> =
+            newest.into_iter().filter_map(|(key, (at, value))| value.map(|value| (key, value, at))).collect();
+        Ok(Box::new(Reader { pairs: pairs.into_iter(), current: (Vec::new(), Vec::new(), Version(0)) }))
+    }
+
+    fn write_version(
+        &self,
+        version: Version,
+        changes: &[(StoreKey, &[Change])],
+        watermark: bool,
+        _sync: bool,
+    ) -> Result<(), TargetError> {
+        self.outage.write()?;
+        let mut data = self.data();
+        for (store, changes) in changes {
+            for change in *changes {
+                data.pairs.insert((store.clone(), change.key.clone(), version), change.value.clone());
+            }
+        }
+        if watermark {
+            data.latest = Some(version);
+        }
+        Ok(())
+    }
+
+    fn latest(&self) -> Result<Option<Version>, TargetError> {
+        Ok(self.data().latest)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.outage.write()
+    }
+}

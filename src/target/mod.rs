@@ -1,0 +1,172 @@
+//! store/v2: where the state goes. SC holds the trees, SS the flat versioned pairs; they are two databases and never
+//! atomic together.
+//!
+//! Owns the two traits every engine implements, their RocksDB form, their in-memory twin, and the directory they live
+//! in. Takes proven records from the phases; hands records back to be proven again. Everything written here is
+//! repeatable: writing the same thing twice leaves the same bytes.
+
+pub mod commit_info;
+mod error;
+mod memory;
+mod place;
+mod records;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
+
+use crate::{
+    iavl::{NodeKey, NodeReader},
+    model::{Change, CommitInfo, StoreKey, Version},
+};
+
+pub use error::TargetError;
+pub use memory::{MemoryCommitment, MemoryStorage, Outage};
+pub use place::Place;
+pub use records::RecordRun;
+
+/// How node records are going to be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// In long runs of neighbouring keys, over the state as it is now.
+    Runs,
+    /// One here, one there, and always the newest state.
+    Points,
+}
+
+/// New node records of one store.
+pub type StoreRecords = (StoreKey, Vec<(NodeKey, Vec<u8>)>);
+
+/// State commitment: IAVL trees with their commit infos.
+pub trait Commitment: Send + Sync {
+    /// A reader of one store's node records.
+    ///
+    /// # Errors
+    /// The engine could not be read.
+    fn nodes(&self, store: &StoreKey, access: Access) -> Result<Box<dyn NodeReader + Send + '_>, TargetError>;
+
+    /// Makes many records of one store durable. Sorts them first.
+    ///
+    /// # Errors
+    /// The engine could not write or sync; none, some or all of the records may be there.
+    fn load(&self, store: &StoreKey, records: &mut RecordRun) -> Result<(), TargetError>;
+
+    /// Writes one version: new records by store, its commit info, and the watermark, in one atomic batch. Durable when
+    /// `sync` is set, or with the next [`Commitment::sync`].
+    ///
+    /// # Errors
+    /// The engine could not write; nothing of the batch is there, or all.
+    fn write_version(&self, records: &[StoreRecords], info: &CommitInfo, sync: bool) -> Result<(), TargetError>;
+
+    /// The watermark: the newest version written, if any.
+    ///
+    /// # Errors
+    /// The engine could not be read.
+    fn latest(&self) -> Result<Option<Version>, TargetError>;
+
+    /// The commit info of a version.
+    ///
+    /// # Errors
+    /// The engine could not be read, or the record is damaged.
+    fn commit_info(&self, version: Version) -> Result<Option<CommitInfo>, TargetError>;
+
+    /// How many node records a store has.
+    ///
+    /// # Errors
+    /// The engine could not be read.
+    fn count(&self, store: &StoreKey) -> Result<u64, TargetError>;
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// The sync failed: nothing may be assumed durable, and it must not be tried again in place.
+    fn sync(&self) -> Result<(), TargetError>;
+
+    /// Brings the stores into their final shape after bulk loading, so that no compaction is left to whoever opens the
+    /// database next.
+    ///
+    /// # Errors
+    /// The engine could not be rewritten; the data is as it was.
+    fn settle(&self, stores: &[StoreKey]) -> Result<(), TargetError>;
+}
+
+/// State storage: flat pairs, each with the version that set it.
+pub trait Storage: Send + Sync {
+    /// A bulk loader for pairs of one store at one version.
+    ///
+    /// # Errors
+    /// The engine could not prepare it.
+    fn loader(&self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader + '_>, TargetError>;
+
+    /// A reader of one store's live pairs at a version, from the first key at or above `from`.
+    ///
+    /// # Errors
+    /// The engine could not be read.
+    fn pairs(&self, store: &StoreKey, version: Version, from: &[u8]) -> Result<Box<dyn PairReader + '_>, TargetError>;
+
+    /// Writes the changes of one version and the watermark in one atomic batch. Durable when `sync` is set, or with the
+    /// next [`Storage::sync`].
+    ///
+    /// # Errors
+    /// The engine could not write; nothing of the batch is there, or all.
+    fn write_version(
+        &self,
+        version: Version,
+        changes: &[(StoreKey, &[Change])],
+        watermark: bool,
+        sync: bool,
+    ) -> Result<(), TargetError>;
+
+    /// The watermark: the newest version written, if any.
+    ///
+    /// # Errors
+    /// The engine could not be read.
+    fn latest(&self) -> Result<Option<Version>, TargetError>;
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// The sync failed: nothing may be assumed durable, and it must not be tried again in place.
+    fn sync(&self) -> Result<(), TargetError>;
+}
+
+/// Takes pairs in ascending key order and makes them durable in bounded pieces.
+pub trait PairLoader {
+    /// Adds a pair. Keys must ascend strictly.
+    ///
+    /// # Errors
+    /// The engine could not write.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError>;
+
+    /// Makes what is left durable. Pairs count as written only once this has returned.
+    ///
+    /// # Errors
+    /// The engine could not write or sync.
+    fn finish(self: Box<Self>) -> Result<(), TargetError>;
+}
+
+/// One live pair as SS holds it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredPair<'a> {
+    /// The key, without the store's prefix.
+    pub key: &'a [u8],
+    /// The value.
+    pub value: &'a [u8],
+    /// The version that set it.
+    pub version: Version,
+}
+
+/// Hands out pairs in ascending key order.
+pub trait PairReader {
+    /// The next pair, or none at the end of the store.
+    ///
+    /// # Errors
+    /// The engine could not be read, or its own checks failed.
+    fn next(&mut self) -> Result<Option<StoredPair<'_>>, TargetError>;
+}
+
+/// The engines of one target. Either may be left out, not both.
+pub struct Target {
+    /// State commitment, unless the plan leaves it out.
+    pub sc: Option<Box<dyn Commitment>>,
+    /// State storage, unless the plan leaves it out.
+    pub ss: Option<Box<dyn Storage>>,
+}

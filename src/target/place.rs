@@ -1,0 +1,203 @@
+//! The target's directory: `sc/`, `ss/`, `staging/` and the identity files that tie them to one job.
+//!
+//! Owns creating and wiping those directories. The journal's directory lies beside them and belongs to the journal.
+
+use super::TargetError;
+use crate::model::JobId;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Name of the identity file inside `sc/` and `ss/`. RocksDB leaves files alone whose names it does not know.
+const IDENTITY: &str = "storeshift.job";
+
+/// A target's directory.
+#[derive(Clone, Debug)]
+pub struct Place {
+    root: PathBuf,
+}
+
+impl Place {
+    /// The target at this path; nothing is touched.
+    #[must_use]
+    pub fn new(root: &Path) -> Place {
+        Place { root: root.to_owned() }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where SC lives.
+    #[must_use]
+    pub fn sc(&self) -> PathBuf {
+        self.root.join("sc")
+    }
+
+    /// Where SS lives.
+    #[must_use]
+    pub fn ss(&self) -> PathBuf {
+        self.root.join("ss")
+    }
+
+    /// Where the journal lives.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.root.join("journal")
+    }
+
+    /// Where files are built before an engine takes them over. Its contents never matter after a restart.
+    #[must_use]
+    pub fn staging(&self) -> PathBuf {
+        self.root.join("staging")
+    }
+
+    /// Whether any engine directory exists and has something in it.
+    ///
+    /// # Errors
+    /// The directory could not be read.
+    pub fn occupied(&self) -> Result<Option<PathBuf>, TargetError> {
+        for directory in [self.sc(), self.ss(), self.staging()] {
+            if !is_empty(&directory)? {
+                return Ok(Some(directory));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Prepares an engine directory for a job: creates it with the identity file, or checks the one that is there.
+    ///
+    /// # Errors
+    /// [`TargetError::Foreign`] if what is there is not this job's.
+    pub fn claim(&self, directory: &Path, job: JobId) -> Result<(), TargetError> {
+        let identity = directory.join(IDENTITY);
+        match fs::read_to_string(&identity) {
+            Ok(text) if text.trim() == job.to_string() => Ok(()),
+            Ok(text) => Err(TargetError::Foreign {
+                path: directory.to_owned(),
+                what: format!("belongs to job {}, the journal here is of job {job}", text.trim()),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !is_empty(directory)? {
+                    return Err(TargetError::Foreign {
+                        path: directory.to_owned(),
+                        what: "has files in it but no storeshift identity: it was not made by this job".to_owned(),
+                    });
+                }
+                fs::create_dir_all(directory).map_err(io_error(directory, "create"))?;
+                // Renamed into place, so that a crash leaves a whole identity or none; the name is durable before the
+                // engine writes its first byte, so that a crash never leaves an engine without one.
+                let temporary = directory.join("storeshift.job.new");
+                fs::write(&temporary, job.to_string()).map_err(io_error(&temporary, "write"))?;
+                sync(&temporary)?;
+                fs::rename(&temporary, &identity).map_err(io_error(&identity, "rename into place"))?;
+                sync(directory)?;
+                sync(&self.root)
+            }
+            Err(error) => Err(io_error(&identity, "read")(error)),
+        }
+    }
+
+    /// Empties and recreates the staging directory.
+    ///
+    /// # Errors
+    /// It could not be removed or created.
+    pub fn clear_staging(&self) -> Result<(), TargetError> {
+        let staging = self.staging();
+        remove(&staging)?;
+        fs::create_dir_all(&staging).map_err(io_error(&staging, "create"))
+    }
+
+    /// Removes the staging directory.
+    ///
+    /// # Errors
+    /// It could not be removed.
+    pub fn remove_staging(&self) -> Result<(), TargetError> {
+        remove(&self.staging())
+    }
+
+    /// Removes `sc/`, `ss/` and `staging/`, and makes that durable. Repeatable.
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    pub fn wipe(&self) -> Result<(), TargetError> {
+        for directory in [self.sc(), self.ss(), self.staging()] {
+            remove(&directory)?;
+        }
+        if self.root.exists() { sync(&self.root) } else { Ok(()) }
+    }
+}
+
+/// Whether a directory is missing or has nothing in it but an unfinished identity file.
+fn is_empty(directory: &Path) -> Result<bool, TargetError> {
+    match fs::read_dir(directory) {
+        Ok(entries) => {
+            for entry in entries {
+                let entry = entry.map_err(io_error(directory, "list"))?;
+                if entry.file_name() != "storeshift.job.new" {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(io_error(directory, "list")(error)),
+    }
+}
+
+fn remove(directory: &Path) -> Result<(), TargetError> {
+    match fs::remove_dir_all(directory) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io_error(directory, "remove")(error)),
+    }
+}
+
+fn sync(path: &Path) -> Result<(), TargetError> {
+    fs::File::open(path).and_then(|file| file.sync_all()).map_err(io_error(path, "sync"))
+}
+
+pub(super) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> TargetError {
+    let path = path.to_owned();
+    move |source| TargetError::Io { path, doing, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_claimed_directory_is_its_jobs_and_nobody_elses() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        place.claim(&place.sc(), JobId([1; 16])).unwrap();
+        place.claim(&place.sc(), JobId([1; 16])).unwrap();
+        assert!(matches!(place.claim(&place.sc(), JobId([2; 16])), Err(TargetError::Foreign { .. })));
+        assert_eq!(place.occupied().unwrap(), Some(place.sc()));
+        place.wipe().unwrap();
+        place.wipe().unwrap();
+        assert_eq!(place.occupied().unwrap(), None);
+    }
+
+    #[test]
+    fn a_directory_with_strange_files_is_not_claimed() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        fs::create_dir(place.ss()).unwrap();
+        fs::write(place.ss().join("CURRENT"), "x").unwrap();
+        assert!(matches!(place.claim(&place.ss(), JobId([1; 16])), Err(TargetError::Foreign { .. })));
+    }
+
+    #[test]
+    fn a_claim_cut_short_before_its_rename_is_taken_up_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Place::new(dir.path());
+        fs::create_dir(place.sc()).unwrap();
+        fs::write(place.sc().join("storeshift.job.new"), "01").unwrap();
+        assert_eq!(place.occupied().unwrap(), None);
+        place.claim(&place.sc(), JobId([1; 16])).unwrap();
+    }
+}

@@ -1,0 +1,252 @@
+//! SC on RocksDB in the store/v2 layout: `<store>` ‖ IAVL key, `c/<version>`, `c/latest`. Nothing of ours lies in that
+//! key space.
+
+use super::{EngineTuning, after_prefix, engine_error, options};
+use crate::{
+    iavl::{
+        NodeKey, NodeReader, ReadError,
+        varint::{Fields, put_uv},
+    },
+    model::{CommitInfo, StoreKey, Version},
+    target::{Access, Commitment, RecordRun, StoreRecords, TargetError, commit_info},
+};
+use rocksdb::{
+    DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
+};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// State commitment in a RocksDB directory.
+pub struct RocksCommitment {
+    db: DB,
+    path: PathBuf,
+    staging: PathBuf,
+    options: Options,
+    files: AtomicU64,
+}
+
+const LATEST: &[u8] = b"c/latest";
+
+/// How far the next record may be from the last one before seeking is cheaper than stepping.
+const STEPS: usize = 8;
+
+impl RocksCommitment {
+    /// Opens or creates SC. Sorted runs are built in `staging`, which must be on the same file system.
+    ///
+    /// # Errors
+    /// RocksDB could not open the directory.
+    pub fn open(path: &Path, staging: &Path, tuning: EngineTuning) -> Result<RocksCommitment, TargetError> {
+        let options = options::database(tuning);
+        let db = DB::open(&options, path).map_err(engine_error(path, "open"))?;
+        Ok(RocksCommitment {
+            db,
+            path: path.to_owned(),
+            staging: staging.to_owned(),
+            options,
+            files: AtomicU64::new(0),
+        })
+    }
+
+    fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
+        engine_error(&self.path, doing)
+    }
+
+    fn node_prefix(store: &StoreKey) -> Vec<u8> {
+        let mut prefix = store.as_str().as_bytes().to_vec();
+        prefix.push(b's');
+        prefix
+    }
+}
+
+fn record_key(store: &StoreKey, key: NodeKey, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(store.as_str().as_bytes());
+    out.extend_from_slice(&key.to_bytes());
+}
+
+impl Commitment for RocksCommitment {
+    fn nodes(&self, store: &StoreKey, access: Access) -> Result<Box<dyn NodeReader + Send + '_>, TargetError> {
+        let key = Vec::with_capacity(store.as_str().len() + NodeKey::LEN);
+        match access {
+            Access::Points => Ok(Box::new(Points { of: self, store: store.clone(), key })),
+            Access::Runs => {
+                let prefix = RocksCommitment::node_prefix(store);
+                let mut read = ReadOptions::default();
+                if let Some(end) = after_prefix(&prefix) {
+                    read.set_iterate_upper_bound(end);
+                }
+                read.set_iterate_lower_bound(prefix);
+                // Read once, in order: keeping the blocks would only push others out.
+                read.set_async_io(false);
+                let records = self.db.raw_iterator_opt(read);
+                Ok(Box::new(Runs { of: self, store: store.clone(), key, records }))
+            }
+        }
+    }
+
+    fn load(&self, store: &StoreKey, records: &mut RecordRun) -> Result<(), TargetError> {
+        if records.is_empty() {
+            return Ok(());
+        }
+        records.sort();
+        let number = self.files.fetch_add(1, Ordering::Relaxed);
+        let file = self.staging.join(format!("sc-{number}.sst"));
+        let mut writer = SstFileWriter::create(&self.options);
+        writer.open(&file).map_err(self.error("create a sorted run"))?;
+        let mut key = Vec::new();
+        let mut last = None;
+        for (at, record) in records.iter() {
+            if last.replace(at) == Some(at) {
+                return Err(TargetError::Order);
+            }
+            record_key(store, at, &mut key);
+            writer.put(&key, record).map_err(self.error("write a sorted run"))?;
+        }
+        writer.finish().map_err(self.error("finish a sorted run"))?;
+        let mut ingest = IngestExternalFileOptions::default();
+        ingest.set_move_files(true);
+        // RocksDB syncs the file, the directory and its manifest before this returns, so a chunk recorded after it
+        // cannot be lost in a power cut.
+        self.db.ingest_external_file_opts(&ingest, vec![file]).map_err(self.error("take over a sorted run"))
+    }
+
+    fn write_version(&self, records: &[StoreRecords], info: &CommitInfo, sync: bool) -> Result<(), TargetError> {
+        let mut batch = WriteBatch::default();
+        let mut key = Vec::new();
+        for (store, records) in records {
+            for (at, record) in records {
+                record_key(store, *at, &mut key);
+                batch.put(&key, record);
+            }
+        }
+        batch.put(format!("c/{}", info.version), commit_info::encode(info));
+        let mut latest = Vec::new();
+        put_uv(&mut latest, info.version.0);
+        batch.put(LATEST, latest);
+        let mut write = WriteOptions::default();
+        write.set_sync(sync);
+        self.db.write_opt(batch, &write).map_err(self.error("write a version"))
+    }
+
+    fn latest(&self) -> Result<Option<Version>, TargetError> {
+        let Some(value) = self.db.get(LATEST).map_err(self.error("read c/latest"))? else { return Ok(None) };
+        let mut fields = Fields::new(&value);
+        match fields.uv() {
+            Some(version) if fields.rest().is_empty() => Ok(Some(Version(version))),
+            _ => Err(TargetError::Corrupt { path: self.path.clone(), what: "c/latest is not a version".to_owned() }),
+        }
+    }
+
+    fn commit_info(&self, version: Version) -> Result<Option<CommitInfo>, TargetError> {
+        let value = self.db.get(format!("c/{version}")).map_err(self.error("read a commit info"))?;
+        value
+            .map(|value| {
+                commit_info::decode(&value).filter(|info| info.version == version).ok_or_else(|| TargetError::Corrupt {
+                    path: self.path.clone(),
+                    what: format!("c/{version} is not a commit info of that version"),
+                })
+            })
+            .transpose()
+    }
+
+    fn count(&self, store: &StoreKey) -> Result<u64, TargetError> {
+        let prefix = RocksCommitment::node_prefix(store);
+        let mut read = ReadOptions::default();
+        if let Some(end) = after_prefix(&prefix) {
+            read.set_iterate_upper_bound(end);
+        }
+        read.fill_cache(false);
+        let mut records = self.db.raw_iterator_opt(read);
+        records.seek(&prefix);
+        let mut count = 0;
+        while records.valid() {
+            count += 1;
+            records.next();
+        }
+        records.status().map_err(self.error("count records"))?;
+        Ok(count)
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.db.flush_wal(true).map_err(self.error("sync"))
+    }
+
+    fn settle(&self, stores: &[StoreKey]) -> Result<(), TargetError> {
+        let files = self.db.live_files().map_err(self.error("list files"))?;
+        for store in stores {
+            let prefix = RocksCommitment::node_prefix(store);
+            let inside = |key: &Option<Vec<u8>>| key.as_ref().is_some_and(|key| key.starts_with(&prefix));
+            let of_store: Vec<_> = files.iter().filter(|f| inside(&f.start_key) && inside(&f.end_key)).collect();
+            let large: BTreeSet<(i32, &str)> = of_store
+                .iter()
+                .filter(|file| file.size > 1 << 20)
+                .map(|file| (file.level, if file.level == 0 { file.name.as_str() } else { "" }))
+                .collect();
+            let small = of_store.iter().filter(|file| file.size <= 1 << 20).count();
+            if large.len() > 1 || small > 8 {
+                self.db.compact_range(Some(prefix.as_slice()), after_prefix(&prefix).as_deref());
+            }
+        }
+        Ok(())
+    }
+}
+
+struct Points<'a> {
+    of: &'a RocksCommitment,
+    store: StoreKey,
+    key: Vec<u8>,
+}
+
+impl NodeReader for Points<'_> {
+    fn parents_last(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        record_key(&self.store, key, &mut self.key);
+        let value = self.of.db.get_pinned(&self.key).map_err(self.of.error("read a node"))?;
+        value.map_or(Ok(false), |value| {
+            out.extend_from_slice(&value);
+            Ok(true)
+        })
+    }
+}
+
+struct Runs<'a> {
+    of: &'a RocksCommitment,
+    store: StoreKey,
+    key: Vec<u8>,
+    records: DBRawIterator<'a>,
+}
+
+impl NodeReader for Runs<'_> {
+    fn parents_last(&self) -> bool {
+        true
+    }
+
+    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        record_key(&self.store, key, &mut self.key);
+        // Records are asked for from the newest down, so the next one is usually just before the last one.
+        for _ in 0..STEPS {
+            match self.records.key() {
+                Some(at) if at > self.key.as_slice() => self.records.prev(),
+                _ => break,
+            }
+        }
+        if self.records.key() != Some(&self.key) {
+            self.records.seek(&self.key);
+        }
+        let found = match self.records.item() {
+            Some((at, value)) if at == self.key => {
+                out.extend_from_slice(value);
+                true
+            }
+            _ => false,
+        };
+        self.records.status().map_err(self.of.error("read a node"))?;
+        Ok(found)
+    }
+}

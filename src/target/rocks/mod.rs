@@ -1,0 +1,45 @@
+//! The RocksDB form of both engines. Directories are readable by RocksDB 7.8 and later (`format_version` 5).
+
+mod commitment;
+mod options;
+mod storage;
+
+use super::TargetError;
+use std::path::Path;
+
+pub use commitment::RocksCommitment;
+pub use options::EngineTuning;
+pub use storage::RocksStorage;
+
+/// An error of RocksDB with the directory and what was being done.
+fn engine_error(path: &Path, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
+    let path = path.to_owned();
+    move |error| match error.kind() {
+        rocksdb::ErrorKind::Corruption => TargetError::Corrupt { path, what: format!("{doing}: {error}") },
+        _ => TargetError::Engine { path, doing, message: error.to_string() },
+    }
+}
+
+/// The first key after all keys with this prefix; `None` if there is no such key.
+fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_after_a_prefix_carries_over_ff() {
+        assert_eq!(after_prefix(b"bank"), Some(b"banl".to_vec()));
+        assert_eq!(after_prefix(b"a\xff\xff"), Some(b"b".to_vec()));
+        assert_eq!(after_prefix(b"\xff"), None);
+    }
+}

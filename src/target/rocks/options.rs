@@ -1,0 +1,54 @@
+//! How the target's RocksDB directories are tuned. Layout is fixed by the format; this is about speed and memory only.
+
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+
+/// Bounds for one engine.
+#[derive(Clone, Copy, Debug)]
+pub struct EngineTuning {
+    /// Bytes of block cache.
+    pub cache: usize,
+    /// Bytes of one memtable.
+    pub write_buffer: usize,
+    /// Threads for flushes and compactions.
+    pub jobs: usize,
+}
+
+impl Default for EngineTuning {
+    fn default() -> EngineTuning {
+        EngineTuning { cache: 32 << 20, write_buffer: 16 << 20, jobs: 2 }
+    }
+}
+
+/// Options for a database as a whole.
+pub(super) fn database(tuning: EngineTuning) -> Options {
+    let mut options = Options::default();
+    column_family(&mut options, tuning);
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_max_background_jobs(tuning.jobs.max(2) as i32);
+    options.set_max_subcompactions(tuning.jobs.max(1) as u32);
+    options.set_max_open_files(512);
+    // Nobody reads RocksDB's own log at night; what matters comes back as errors.
+    options.set_log_level(LogLevel::Warn);
+    options.set_keep_log_file_num(2);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+/// Options for a column family.
+pub(super) fn column_family(options: &mut Options, tuning: EngineTuning) {
+    let mut blocks = BlockBasedOptions::default();
+    // RocksDB 7.8 reads format 5 and refuses what newer releases write by default.
+    blocks.set_format_version(5);
+    blocks.set_block_size(16 << 10);
+    blocks.set_bloom_filter(10.0, false);
+    blocks.set_block_cache(&Cache::new_lru_cache(tuning.cache));
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_write_buffer_size(tuning.write_buffer);
+    options.set_max_write_buffer_number(3);
+    // Bulk runs arrive sorted; `settle` gives the final shape once, instead of compacting on the way.
+    options.set_disable_auto_compactions(true);
+    options.set_level_zero_slowdown_writes_trigger(1 << 20);
+    options.set_level_zero_stop_writes_trigger(1 << 20);
+}

@@ -1,0 +1,273 @@
+//! SS on RocksDB in the layout of the Go RocksDB state storage: column family `state_storage` with RocksDB's built-in
+//! comparator for 64-bit user timestamps, keys `s/k:<store>/` ‖ key, timestamp LE8 version, removals as RocksDB deletes;
+//! column family `default` holds `s/latest` = LE8 version.
+
+use super::{EngineTuning, after_prefix, engine_error, options};
+use crate::{
+    model::{Change, StoreKey, Version},
+    target::{PairLoader, PairReader, Storage, StoredPair, TargetError},
+};
+use rocksdb::{
+    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
+    SstFileWriter, WriteBatch, WriteOptions,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// State storage in a RocksDB directory.
+pub struct RocksStorage {
+    // Only this file reaches the handle: `delete_range` on a column family with timestamps aborts the process.
+    db: DB,
+    path: PathBuf,
+    staging: PathBuf,
+    pairs: Options,
+    files: AtomicU64,
+}
+
+const PAIRS: &str = "state_storage";
+const COMPARATOR: &str = "comparator=leveldb.BytewiseComparator.u64ts";
+const LATEST: &[u8] = b"s/latest";
+
+/// A sorted file is handed over when it has grown to this, so that a store of any size passes through.
+const FILE_BYTES: u64 = 64 << 20;
+/// A batch of single writes is written when it has grown to this.
+const BATCH_BYTES: usize = 4 << 20;
+
+impl RocksStorage {
+    /// Opens or creates SS. Sorted files are built in `staging`, which must be on the same file system.
+    ///
+    /// # Errors
+    /// RocksDB could not open the directory.
+    pub fn open(path: &Path, staging: &Path, tuning: EngineTuning) -> Result<RocksStorage, TargetError> {
+        let error = || engine_error(path, "open");
+        let database = options::database(tuning);
+        let mut pairs = Options::default().get_options_from_string(COMPARATOR).map_err(error())?;
+        options::column_family(&mut pairs, tuning);
+        let families = [
+            ColumnFamilyDescriptor::new("default", database.clone()),
+            ColumnFamilyDescriptor::new(PAIRS, pairs.clone()),
+        ];
+        let db = DB::open_cf_descriptors(&database, path, families).map_err(error())?;
+        Ok(RocksStorage { db, path: path.to_owned(), staging: staging.to_owned(), pairs, files: AtomicU64::new(0) })
+    }
+
+    fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
+        engine_error(&self.path, doing)
+    }
+
+    fn family(&self, name: &'static str) -> Result<&ColumnFamily, TargetError> {
+        self.db.cf_handle(name).ok_or_else(|| TargetError::Corrupt {
+            path: self.path.clone(),
+            what: format!("column family {name} is missing"),
+        })
+    }
+
+    fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), TargetError> {
+        let mut write = WriteOptions::default();
+        write.set_sync(sync);
+        self.db.write_opt(batch, &write).map_err(self.error("write pairs"))
+    }
+
+    /// An iterator over one store at a version, not yet positioned.
+    fn iterator(&self, prefix: &[u8], version: Version) -> Result<DBRawIterator<'_>, TargetError> {
+        let mut read = ReadOptions::default();
+        read.set_timestamp(version.0.to_le_bytes());
+        if let Some(end) = after_prefix(prefix) {
+            read.set_iterate_upper_bound(end);
+        }
+        Ok(self.db.raw_iterator_cf_opt(self.family(PAIRS)?, read))
+    }
+}
+
+fn store_prefix(store: &StoreKey) -> Vec<u8> {
+    format!("s/k:{store}/").into_bytes()
+}
+
+impl Storage for RocksStorage {
+    fn loader(&self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader + '_>, TargetError> {
+        let prefix = store_prefix(store);
+        Ok(Box::new(Loader {
+            of: self,
+            key: prefix.clone(),
+            prefix,
+            version,
+            last: None,
+            barrier: None,
+            file: None,
+            batch: WriteBatch::default(),
+        }))
+    }
+
+    fn pairs(&self, store: &StoreKey, version: Version, from: &[u8]) -> Result<Box<dyn PairReader + '_>, TargetError> {
+        let prefix = store_prefix(store);
+        let mut records = self.iterator(&prefix, version)?;
+        let length = prefix.len();
+        let mut start = prefix;
+        start.extend_from_slice(from);
+        records.seek(&start);
+        Ok(Box::new(Reader { of: self, prefix: length, records, started: false }))
+    }
+
+    fn write_version(
+        &self,
+        version: Version,
+        changes: &[(StoreKey, &[Change])],
+        watermark: bool,
+        sync: bool,
+    ) -> Result<(), TargetError> {
+        let family = self.family(PAIRS)?;
+        let timestamp = version.0.to_le_bytes();
+        let mut batch = WriteBatch::default();
+        for (store, changes) in changes {
+            let mut key = store_prefix(store);
+            let length = key.len();
+            for change in *changes {
+                key.truncate(length);
+                key.extend_from_slice(&change.key);
+                match &change.value {
+                    Some(value) => batch.put_cf_with_ts(family, &key, timestamp, value),
+                    None => batch.delete_cf_with_ts(family, &key, timestamp),
+                }
+            }
+        }
+        if watermark {
+            // In the same batch: the watermark is never ahead of its data, whatever a crash leaves of the log.
+            batch.put_cf(self.family("default")?, LATEST, timestamp);
+        }
+        self.write(batch, sync)
+    }
+
+    fn latest(&self) -> Result<Option<Version>, TargetError> {
+        let value = self.db.get_cf(self.family("default")?, LATEST).map_err(self.error("read s/latest"))?;
+        value
+            .map(|value| {
+                let bytes = value.try_into().map_err(|_| TargetError::Corrupt {
+                    path: self.path.clone(),
+                    what: "s/latest is not a version".to_owned(),
+                })?;
+                Ok(Version(u64::from_le_bytes(bytes)))
+            })
+            .transpose()
+    }
+
+    fn sync(&self) -> Result<(), TargetError> {
+        self.db.flush_wal(true).map_err(self.error("sync"))
+    }
+}
+
+/// Writes sorted files for RocksDB to take over. RocksDB refuses a file that overlaps anything in a column family with
+/// timestamps, so from the first key on that is there already (what a crash left of the same chunk) it writes batches.
+struct Loader<'a> {
+    of: &'a RocksStorage,
+    prefix: Vec<u8>,
+    key: Vec<u8>,
+    version: Version,
+    last: Option<Vec<u8>>,
+    barrier: Option<Barrier>,
+    file: Option<(PathBuf, SstFileWriter<'a>)>,
+    batch: WriteBatch,
+}
+
+/// The first key that was there when loading began.
+enum Barrier {
+    At(Vec<u8>),
+    Nowhere,
+}
+
+impl Loader<'_> {
+    fn hand_over(&mut self) -> Result<(), TargetError> {
+        if let Some((path, mut writer)) = self.file.take() {
+            writer.finish().map_err(self.of.error("finish a sorted file"))?;
+            let mut ingest = IngestExternalFileOptions::default();
+            ingest.set_move_files(true);
+            // RocksDB syncs the file, the directory and its manifest before this returns.
+            self.of
+                .db
+                .ingest_external_file_cf_opts(self.of.family(PAIRS)?, &ingest, vec![path])
+                .map_err(self.of.error("take over a sorted file"))?;
+        }
+        Ok(())
+    }
+}
+
+impl PairLoader for Loader<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError> {
+        match &mut self.last {
+            Some(last) if key <= last.as_slice() => return Err(TargetError::Order),
+            Some(last) => {
+                last.clear();
+                last.extend_from_slice(key);
+            }
+            None => self.last = Some(key.to_vec()),
+        }
+        self.key.truncate(self.prefix.len());
+        self.key.extend_from_slice(key);
+        let timestamp = self.version.0.to_le_bytes();
+        if self.barrier.is_none() {
+            let mut there = self.of.iterator(&self.prefix, Version::MAX)?;
+            there.seek(&self.key);
+            there.status().map_err(self.of.error("look for pairs of an interrupted load"))?;
+            self.barrier = Some(there.key().map_or(Barrier::Nowhere, |key| Barrier::At(key.to_vec())));
+        }
+        if matches!(&self.barrier, Some(Barrier::At(barrier)) if self.key >= *barrier) {
+            self.hand_over()?;
+            self.batch.put_cf_with_ts(self.of.family(PAIRS)?, &self.key, timestamp, value);
+            if self.batch.size_in_bytes() >= BATCH_BYTES {
+                self.of.write(std::mem::take(&mut self.batch), false)?;
+            }
+            return Ok(());
+        }
+        if self.file.is_none() {
+            let number = self.of.files.fetch_add(1, Ordering::Relaxed);
+            let path = self.of.staging.join(format!("ss-{number}.sst"));
+            let writer = SstFileWriter::create(&self.of.pairs);
+            writer.open(&path).map_err(self.of.error("create a sorted file"))?;
+            self.file = Some((path, writer));
+        }
+        if let Some((_, writer)) = &mut self.file {
+            writer.put_with_ts(&self.key, timestamp, value).map_err(self.of.error("write a sorted file"))?;
+            if writer.file_size() >= FILE_BYTES {
+                self.hand_over()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self: Box<Self>) -> Result<(), TargetError> {
+        self.hand_over()?;
+        if !self.batch.is_empty() {
+            self.of.write(std::mem::take(&mut self.batch), true)?;
+        }
+        Ok(())
+    }
+}
+
+struct Reader<'a> {
+    of: &'a RocksStorage,
+    prefix: usize,
+    records: DBRawIterator<'a>,
+    started: bool,
+}
+
+impl PairReader for Reader<'_> {
+    fn next(&mut self) -> Result<Option<StoredPair<'_>>, TargetError> {
+        if std::mem::replace(&mut self.started, true) && self.records.valid() {
+            self.records.next();
+        }
+        if !self.records.valid() {
+            self.records.status().map_err(self.of.error("read pairs"))?;
+            return Ok(None);
+        }
+        let version = self.records.timestamp().and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
+        match (self.records.item(), version) {
+            (Some((key, value)), Some(version)) => Ok(Some(StoredPair {
+                key: key.get(self.prefix..).unwrap_or_default(),
+                value,
+                version: Version(version),
+            })),
+            _ => Err(TargetError::Corrupt { path: self.of.path.clone(), what: "a pair without a version".to_owned() }),
+        }
+    }
+}
