@@ -1,0 +1,70 @@
+//! What can go wrong with the journal.
+
+use std::path::PathBuf;
+
+/// The journal cannot be used. The target is left as it is.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// Another process works on this target.
+    #[error("{path}: another storeshift process works on this target", path = .0.display())]
+    Locked(PathBuf),
+    /// redb found damage when it checked the file on opening.
+    #[error("{path}: the journal is damaged: {what}", path = path.display())]
+    Damaged {
+        /// The journal file.
+        path: PathBuf,
+        /// redb's words.
+        what: String,
+    },
+    /// A record is damaged or missing.
+    #[error("the journal's record {place} {what}")]
+    Record {
+        /// Which record.
+        place: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Another format than this release knows.
+    #[error("the journal has format {found}, this release knows format {known}")]
+    Format {
+        /// The format found.
+        found: u16,
+        /// The format known.
+        known: u16,
+    },
+    /// A newer release wrote it.
+    #[error("the journal was written by storeshift {release} in format {found}; this release knows format {known}")]
+    Newer {
+        /// The release.
+        release: String,
+        /// Its format.
+        found: u16,
+        /// The format known.
+        known: u16,
+    },
+    /// A file operation failed.
+    #[error("{path}: {doing}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// redb could not read or write. After a failed sync nothing may be assumed durable, so it is never tried again.
+    #[error("the journal could not be read or written: {0}")]
+    Database(String),
+}
+
+macro_rules! from_redb {
+    ($($error:ty),*) => {$(
+        impl From<$error> for JournalError {
+            fn from(error: $error) -> JournalError {
+                JournalError::Database(error.to_string())
+            }
+        }
+    )*};
+}
+
+from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError, redb::SetDurabilityError);

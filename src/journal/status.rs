@@ -1,0 +1,32 @@
+//! The status file: what `status` shows without opening the journal, replaced whole so that no reader sees half of one.
+//!
+//! It decides nothing. If it is missing or old, only what is shown is.
+
+use super::JournalError;
+use serde::{Serialize, de::DeserializeOwned};
+use std::{fs, io::Write as _, path::Path};
+
+const NAME: &str = "status.json";
+
+/// Replaces the status file of a journal directory.
+///
+/// # Errors
+/// The file could not be written.
+pub fn write<T: Serialize>(directory: &Path, status: &T) -> Result<(), JournalError> {
+    let path = directory.join(NAME);
+    let temporary = directory.join("status.json.new");
+    let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
+    let mut text = serde_json::to_vec_pretty(status).map_err(|e| JournalError::Database(e.to_string()))?;
+    text.push(b'\n');
+    let mut file = fs::File::create(&temporary).map_err(error("create"))?;
+    file.write_all(&text).map_err(error("write"))?;
+    // Not synced: after a power cut the journal tells the same, and the next run writes a new one.
+    drop(file);
+    fs::rename(&temporary, &path).map_err(error("replace"))
+}
+
+/// Reads the status file of a journal directory; none if there is no readable one.
+#[must_use]
+pub fn read<T: DeserializeOwned>(directory: &Path) -> Option<T> {
+    serde_json::from_slice(&fs::read(directory.join(NAME)).ok()?).ok()
+}

@@ -1,0 +1,64 @@
+//! Progress: counters that the workers raise and anybody may read at any time.
+
+use serde::{Deserialize, Serialize};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Counters of one run. Raised by workers without a lock; a reader sees each a moment old.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Pairs to restore, and so to prove, at the snapshot version.
+    pub pairs_total: AtomicU64,
+    /// Pairs restored and durable, earlier runs included.
+    pub pairs_restored: AtomicU64,
+    /// Pairs read back from the target and proven, earlier runs included.
+    pub pairs_proven: AtomicU64,
+    /// Bytes of keys and values restored by this run.
+    pub bytes: AtomicU64,
+    /// Pairs read from the source by this run, durable or not yet.
+    pub pairs_read: AtomicU64,
+    /// Versions applied by this run after the snapshot.
+    pub versions: AtomicU64,
+    /// Changes applied by this run after the snapshot.
+    pub changes: AtomicU64,
+}
+
+/// The counters at one moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// See [`Progress::pairs_total`].
+    pub pairs_total: u64,
+    /// See [`Progress::pairs_restored`].
+    pub pairs_restored: u64,
+    /// See [`Progress::pairs_proven`].
+    pub pairs_proven: u64,
+    /// See [`Progress::bytes`].
+    pub bytes: u64,
+    /// See [`Progress::pairs_read`].
+    pub pairs_read: u64,
+    /// See [`Progress::versions`].
+    pub versions: u64,
+    /// See [`Progress::changes`].
+    pub changes: u64,
+}
+
+/// Raises a counter.
+pub fn raise(counter: &AtomicU64, by: u64) {
+    counter.fetch_add(by, Ordering::Relaxed);
+}
+
+impl Progress {
+    /// The counters now.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Counts {
+            pairs_total: get(&self.pairs_total),
+            pairs_restored: get(&self.pairs_restored),
+            pairs_proven: get(&self.pairs_proven),
+            bytes: get(&self.bytes),
+            pairs_read: get(&self.pairs_read),
+            versions: get(&self.versions),
+            changes: get(&self.changes),
+        }
+    }
+}
