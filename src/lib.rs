@@ -1,12 +1,55 @@
-//! tmp
+//! storeshift moves a Cosmos SDK chain's state from store/v1 (rootmulti: one IAVL tree per module) to store/v2 (state
+//! commitment and state storage), proves every part of it against the chain's own app hash, and can be killed at any
+//! instant and carry on.
+//!
+//! The modules in the order the data flows: a [`plan`] says what to move; [`source`] reads store/v1; [`iavl`] proves its
+//! trees; [`phases`] carry the state over into [`target`]; [`machine`] says what comes next and [`journal`] remembers it;
+//! [`reconcile`] compares the two after a restart; [`migrator`] drives it all.
+#![cfg_attr(
+    feature = "rocksdb",
+    doc = r#"
+```no_run
+use storeshift::{migrator, plan::{Paths, Plan, Tuning}};
+
+# fn main() -> Result<(), storeshift::Error> {
+let paths = Paths { source: "node/data/application.db".into(), target: "node/data/v2".into() };
+let mut job = migrator::open(&paths, &Plan::new(), Tuning::default())?;
+println!("{:?}", job.run()?);
+# Ok(()) }
+```
+"#
+)]
 #![forbid(unsafe_code)]
-#![warn(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic))]
-pub mod iavl;
-pub mod journal;
-pub mod machine;
+#![warn(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::print_stderr
+)]
+
 pub mod model;
+
 pub mod plan;
 pub mod progress;
+
 pub mod source;
+
+pub mod iavl;
+
+pub mod phases;
+
 pub mod target;
+
+pub mod journal;
+pub mod machine;
+
+pub mod migrator;
+pub mod reconcile;
+
+pub mod cli;
+mod error;
+
+pub use error::{Error, Kind};
+pub use migrator::{Migrator, Outcome, Running, Status};

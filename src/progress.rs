@@ -1,7 +1,10 @@
 //! Progress: counters that the workers raise and anybody may read at any time.
 
 use serde::{Deserialize, Serialize};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
+};
 
 /// Counters of one run. Raised by workers without a lock; a reader sees each a moment old.
 #[derive(Debug, Default)]
@@ -60,5 +63,32 @@ impl Progress {
             versions: get(&self.versions),
             changes: get(&self.changes),
         }
+    }
+}
+
+/// A request to stop, shared by everybody who may make it and everybody who must heed it. The first reason stays.
+#[derive(Clone, Debug, Default)]
+pub struct Stop {
+    asked: Arc<AtomicBool>,
+    reason: Arc<Mutex<Option<String>>>,
+}
+
+impl Stop {
+    /// Asks everybody to finish the work in flight and stop.
+    pub fn ask(&self, reason: impl Into<String>) {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason.into());
+        self.asked.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+
+    /// Why, if somebody asked.
+    #[must_use]
+    pub fn reason(&self) -> Option<String> {
+        self.reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

@@ -12,7 +12,7 @@ pub mod status;
 use crate::{
     iavl::SpineNode,
     machine::{Event, State},
-    model::{Chunk, ChunkId, Restored},
+    model::{Chunk, ChunkId, Manifest, Restored},
 };
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
@@ -25,7 +25,7 @@ use std::{
 pub use codec::FORMAT;
 pub use error::JournalError;
 pub use lock::Lock;
-pub use record::{Event1 as EventRecord, Job, Manifest, SourceIdentity, StoreEntry};
+pub use record::{Event1 as EventRecord, Job, SourceIdentity};
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<u64, &[u8]> = TableDefinition::new("chunks");

@@ -5,7 +5,7 @@ use super::JournalError;
 use crate::{
     iavl::SpineNode,
     machine::{Event, Fence, Phase, State},
-    model::{Chunk, ChunkSet, Digest, Hash, JobId, Restored, StoreKey, Timestamp, Verdict, Version},
+    model::{Chunk, ChunkSet, Digest, Hash, JobId, Manifest, Restored, StoreEntry, Timestamp, Verdict, Version},
     plan::{At, Parts, Plan},
 };
 use serde::{Deserialize, Serialize};
@@ -34,32 +34,6 @@ pub struct SourceIdentity {
     pub tip: Version,
     /// The app hash of that version.
     pub tip_app_hash: Hash,
-}
-
-/// One store of the snapshot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StoreEntry {
-    /// The store.
-    pub name: StoreKey,
-    /// The root recorded by store/v1; none for stores without a tree.
-    pub root: Option<Hash>,
-    /// Where the root node is in SC: its version and ordinal; none for the empty tree.
-    pub top: Option<(Version, u64)>,
-    /// Its leaves.
-    pub leaves: u64,
-    /// Its first chunk.
-    pub first_chunk: u64,
-    /// How many chunks it has.
-    pub chunks: u64,
-}
-
-/// The snapshot as the journal keeps it, apart from chunks and spines.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manifest {
-    /// The stores in order of name.
-    pub stores: Vec<StoreEntry>,
-    /// Block time of the snapshot version, if store/v1 recorded one.
-    pub timestamp: Option<Timestamp>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,7 +75,6 @@ enum Verdict1 {
     AppHash { version: u64, expected: [u8; 32], found: [u8; 32] },
     Chunk { chunk: u64, store: String, what: String },
     Store { store: String, what: String },
-    Source { store: String, version: u64, what: String },
 }
 
 /// An event with its time; `detail` is for people.
@@ -320,9 +293,6 @@ impl From<&Verdict> for Verdict1 {
             }
             Verdict::Chunk { chunk, store, what } => Verdict1::Chunk { chunk, store: store.into(), what },
             Verdict::Store { store, what } => Verdict1::Store { store: store.into(), what },
-            Verdict::Source { store, version, what } => {
-                Verdict1::Source { store: store.into(), version: version.0, what }
-            }
         }
     }
 }
@@ -341,9 +311,6 @@ impl From<Verdict1> for Verdict {
             }
             Verdict1::Chunk { chunk, store, what } => Verdict::Chunk { chunk, store: store.into(), what },
             Verdict1::Store { store, what } => Verdict::Store { store: store.into(), what },
-            Verdict1::Source { store, version, what } => {
-                Verdict::Source { store: store.into(), version: Version(version), what }
-            }
         }
     }
 }

@@ -42,15 +42,6 @@ pub enum Verdict {
         /// What is wrong, in words.
         what: String,
     },
-    /// The source does not prove against its own commit info.
-    Source {
-        /// The store.
-        store: StoreKey,
-        /// The version read.
-        version: Version,
-        /// What is wrong, in words.
-        what: String,
-    },
 }
 
 impl fmt::Display for Verdict {
@@ -65,9 +56,6 @@ impl fmt::Display for Verdict {
             }
             Verdict::Chunk { chunk, store, what } => write!(f, "chunk {chunk} of store {store} in the target: {what}"),
             Verdict::Store { store, what } => write!(f, "store {store} in the target: {what}"),
-            Verdict::Source { store, version, what } => {
-                write!(f, "the source, store {store} at version {version}: {what}")
-            }
         }
     }
 }

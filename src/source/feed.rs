@@ -72,7 +72,7 @@ pub enum FeedError {
 }
 
 /// Gives the changes of versions after the snapshot.
-pub trait Feed: Send {
+pub trait Feed: Send + Sync {
     /// The newest version store/v1 has committed.
     ///
     /// # Errors

@@ -119,14 +119,21 @@ impl Commitment for MemoryCommitment {
         Ok(())
     }
 
-    fn write_version(&self, records: &[StoreRecords], info: &CommitInfo, _sync: bool) -> Result<(), TargetError> {
+    fn write_records(
+        &self,
+        records: &[StoreRecords],
+        info: Option<&CommitInfo>,
+        _sync: bool,
+    ) -> Result<(), TargetError> {
         self.outage.write()?;
         let mut data = self.data();
         for (store, records) in records {
             data.records.extend(records.iter().map(|(key, record)| ((store.clone(), *key), record.clone())));
         }
-        data.infos.insert(info.version, super::commit_info::encode(info));
-        data.latest = Some(info.version);
+        if let Some(info) = info {
+            data.infos.insert(info.version, super::commit_info::encode(info));
+            data.latest = Some(info.version);
+        }
         Ok(())
     }
 
@@ -144,6 +151,10 @@ impl Commitment for MemoryCommitment {
 
     fn sync(&self) -> Result<(), TargetError> {
         self.outage.write()
+    }
+
+    fn flush(&self) -> Result<(), TargetError> {
+        Ok(())
     }
 
     fn settle(&self, _: &[StoreKey]) -> Result<(), TargetError> {
@@ -271,5 +282,9 @@ impl Storage for MemoryStorage {
 
     fn sync(&self) -> Result<(), TargetError> {
         self.outage.write()
+    }
+
+    fn flush(&self) -> Result<(), TargetError> {
+        Ok(())
     }
 }

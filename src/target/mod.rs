@@ -49,12 +49,13 @@ pub trait Commitment: Send + Sync {
     /// The engine could not write or sync; none, some or all of the records may be there.
     fn load(&self, store: &StoreKey, records: &mut RecordRun) -> Result<(), TargetError>;
 
-    /// Writes one version: new records by store, its commit info, and the watermark, in one atomic batch. Durable when
-    /// `sync` is set, or with the next [`Commitment::sync`].
+    /// Writes records by store in one atomic batch; with a commit info they are a version, and its commit info and the
+    /// watermark go with them. Durable when `sync` is set, or with the next [`Commitment::sync`].
     ///
     /// # Errors
     /// The engine could not write; nothing of the batch is there, or all.
-    fn write_version(&self, records: &[StoreRecords], info: &CommitInfo, sync: bool) -> Result<(), TargetError>;
+    fn write_records(&self, records: &[StoreRecords], info: Option<&CommitInfo>, sync: bool)
+    -> Result<(), TargetError>;
 
     /// The watermark: the newest version written, if any.
     ///
@@ -86,6 +87,12 @@ pub trait Commitment: Send + Sync {
     /// # Errors
     /// The engine could not be rewritten; the data is as it was.
     fn settle(&self, stores: &[StoreKey]) -> Result<(), TargetError>;
+
+    /// Moves everything from the engine's log into its tables: older releases read those, but not always the log.
+    ///
+    /// # Errors
+    /// The engine could not write; the data is as it was.
+    fn flush(&self) -> Result<(), TargetError>;
 }
 
 /// State storage: flat pairs, each with the version that set it.
@@ -126,6 +133,12 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The sync failed: nothing may be assumed durable, and it must not be tried again in place.
     fn sync(&self) -> Result<(), TargetError>;
+
+    /// Moves everything from the engine's log into its tables: older releases read those, but not always the log.
+    ///
+    /// # Errors
+    /// The engine could not write; the data is as it was.
+    fn flush(&self) -> Result<(), TargetError>;
 }
 
 /// Takes pairs in ascending key order and makes them durable in bounded pieces.

@@ -106,8 +106,6 @@ fn versions_any_distance_apart_differ_by_their_contents() {
 struct Counting<'a>(&'a mut NodeMap, usize);
 
 impl NodeReader for Counting<'_> {
-    const PARENTS_LAST: bool = false;
-
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         self.1 += 1;
         self.0.read(key, out)
@@ -206,8 +204,6 @@ struct Overlay<'a> {
 }
 
 impl NodeReader for Overlay<'_> {
-    const PARENTS_LAST: bool = false;
-
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         let record = if key == self.key { Some(self.record) } else { self.map.records.get(&key).map(Vec::as_slice) };
         record.into_iter().for_each(|record| out.extend_from_slice(record));

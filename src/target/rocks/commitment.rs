@@ -113,7 +113,12 @@ impl Commitment for RocksCommitment {
         self.db.ingest_external_file_opts(&ingest, vec![file]).map_err(self.error("take over a sorted run"))
     }
 
-    fn write_version(&self, records: &[StoreRecords], info: &CommitInfo, sync: bool) -> Result<(), TargetError> {
+    fn write_records(
+        &self,
+        records: &[StoreRecords],
+        info: Option<&CommitInfo>,
+        sync: bool,
+    ) -> Result<(), TargetError> {
         let mut batch = WriteBatch::default();
         let mut key = Vec::new();
         for (store, records) in records {
@@ -122,10 +127,13 @@ impl Commitment for RocksCommitment {
                 batch.put(&key, record);
             }
         }
-        batch.put(format!("c/{}", info.version), commit_info::encode(info));
-        let mut latest = Vec::new();
-        put_uv(&mut latest, info.version.0);
-        batch.put(LATEST, latest);
+        if let Some(info) = info {
+            // In the same batch: the watermark is never ahead of its data, whatever a crash leaves of the log.
+            batch.put(format!("c/{}", info.version), commit_info::encode(info));
+            let mut latest = Vec::new();
+            put_uv(&mut latest, info.version.0);
+            batch.put(LATEST, latest);
+        }
         let mut write = WriteOptions::default();
         write.set_sync(sync);
         self.db.write_opt(batch, &write).map_err(self.error("write a version"))
@@ -172,6 +180,10 @@ impl Commitment for RocksCommitment {
 
     fn sync(&self) -> Result<(), TargetError> {
         self.db.flush_wal(true).map_err(self.error("sync"))
+    }
+
+    fn flush(&self) -> Result<(), TargetError> {
+        self.db.flush().map_err(self.error("flush"))
     }
 
     fn settle(&self, stores: &[StoreKey]) -> Result<(), TargetError> {

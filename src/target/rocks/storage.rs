@@ -155,6 +155,11 @@ impl Storage for RocksStorage {
     fn sync(&self) -> Result<(), TargetError> {
         self.db.flush_wal(true).map_err(self.error("sync"))
     }
+
+    fn flush(&self) -> Result<(), TargetError> {
+        self.db.flush_cf(self.family(PAIRS)?).map_err(self.error("flush"))?;
+        self.db.flush_cf(self.family("default")?).map_err(self.error("flush"))
+    }
 }
 
 /// Writes sorted files for RocksDB to take over. RocksDB refuses a file that overlaps anything in a column family with

@@ -103,8 +103,6 @@ fn versions_only_go_up_and_a_refused_one_leaves_the_tree_as_it_is() {
 struct Counting(NodeMap, usize);
 
 impl NodeReader for Counting {
-    const PARENTS_LAST: bool = false;
-
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         self.1 += 1;
         self.0.read(key, out)

@@ -1,0 +1,216 @@
+//! Arguments as typed, and how they become a plan.
+
+use crate::{
+    model::Hash,
+    plan::{self, At, Parts, Paths, Plan, PlanError, Tuning},
+};
+use clap::{Args as ClapArgs, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// Moves a Cosmos SDK chain's state from store/v1 to store/v2, proven and resumable
+#[derive(Debug, Parser)]
+#[command(version, about, after_help = AFTER_HELP, max_term_width = 120)]
+pub struct Args {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const AFTER_HELP: &str = "\
+A first migration:
+  storeshift plan --source ~/.app/data/application.db --target ~/.app/data/v2
+  storeshift run  --source ~/.app/data/application.db --target ~/.app/data/v2
+
+Stop it any way you like, even with kill -9: the same command again continues.
+The source is opened strictly read only. Stop the node first, or give a copy.
+
+Exit codes:
+  0  done, or nothing to do
+  1  a bug in storeshift
+  2  wrong options or plan
+  3  stopped cleanly, or the environment failed: run again to continue
+  4  blocked: somebody must act first (locked, plan changed, refused)
+  5  data disagrees: damage, or a mismatch with store/v1
+
+Environment:
+  STORESHIFT_LOG  log filter, e.g. info or storeshift=debug (default: warn)";
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what a migration would do: stores, keys, bytes, disk space, time. Writes nothing
+    Plan(PlanArgs),
+    /// Migrate, or continue a migration, until it is done
+    Run(RunArgs),
+    /// Show how far a migration is, also while it runs
+    Status(StatusArgs),
+    /// Prove a finished target again, chunk by chunk; name what is damaged, and repair it
+    Verify(VerifyArgs),
+    /// Give a migration up: wipe the target and its journal. The source is as it was
+    Abort(TargetArgs),
+    /// Show everything a migration has recorded
+    Journal(JournalArgs),
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct What {
+    /// The application.db directory of the node (store/v1, goleveldb)
+    #[arg(long, value_name = "DIR", required_unless_present = "plan", conflicts_with = "plan")]
+    source: Option<PathBuf>,
+    /// The directory to migrate into; gets sc/, ss/ and journal/
+    #[arg(long, value_name = "DIR", required_unless_present = "plan", conflicts_with = "plan")]
+    target: Option<PathBuf>,
+    /// Read everything from a plan file instead (see migrations/ for commented ones)
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+    /// Which version: latest, oldest (all retained history), or a number
+    #[arg(long, value_name = "VERSION", conflicts_with = "plan")]
+    at: Option<String>,
+    /// What to write: sc+ss, sc (trees and proofs only) or ss (flat pairs only)
+    #[arg(long, value_name = "PARTS", conflicts_with = "plan")]
+    parts: Option<String>,
+    /// The app hash you trust for that version, from the header of the block after it; refuse if it differs
+    #[arg(long, value_name = "HEX", conflicts_with = "plan")]
+    app_hash: Option<String>,
+    /// Most pairs of a chunk [default: 16384]
+    #[arg(long, value_name = "N", conflicts_with = "plan")]
+    chunk_leaves: Option<u64>,
+    /// Chunks in work at the same time [default: one per core, 8 at most]
+    #[arg(long, value_name = "N", help_heading = "Tuning, free to change between runs")]
+    workers: Option<usize>,
+    /// Memory for buffers and caches, in MiB [default: 160]
+    #[arg(long, value_name = "MIB", help_heading = "Tuning, free to change between runs")]
+    memory_mib: Option<usize>,
+    /// Disk space to leave free, in MiB; the run stops before it goes below [default: 1024]
+    #[arg(long, value_name = "MIB", help_heading = "Tuning, free to change between runs")]
+    reserve_mib: Option<u64>,
+    /// Stop when everything is applied; do not switch to store/v2 yet
+    #[arg(long, help_heading = "Tuning, free to change between runs")]
+    no_switch: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct PlanArgs {
+    #[command(flatten)]
+    pub what: What,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub what: What,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct TargetArgs {
+    /// The target directory of the migration
+    #[arg(long, value_name = "DIR", required_unless_present = "plan", conflicts_with = "plan")]
+    target: Option<PathBuf>,
+    /// The plan file of the migration
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Print JSON; field names are stable
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct JournalArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Print JSON, one event a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Compare with the source too (with --plan: the plan's)
+    #[arg(long, value_name = "DIR", conflicts_with = "plan")]
+    source: Option<PathBuf>,
+    /// With --plan: do not touch the source
+    #[arg(long, requires = "plan")]
+    without_source: bool,
+    /// Redo damaged chunks from the source
+    #[arg(long)]
+    pub repair: bool,
+}
+
+impl What {
+    /// Paths, plan and tuning these arguments mean.
+    pub fn resolve(self) -> Result<(Paths, Plan, Tuning), PlanError> {
+        let (paths, plan, mut tuning) = match (self.plan, self.source, self.target) {
+            (Some(file), _, _) => plan::read(&file)?,
+            (None, Some(source), Some(target)) => {
+                let mut plan = Plan::new();
+                if let Some(at) = self.at {
+                    plan.at = at.parse::<At>()?;
+                }
+                if let Some(parts) = self.parts {
+                    plan.parts = parts.parse::<Parts>()?;
+                }
+                if let Some(hash) = self.app_hash {
+                    let value = |error| PlanError::Value(format!("--app-hash: {error}"));
+                    plan.app_hash = Some(hash.parse::<Hash>().map_err(value)?);
+                }
+                if let Some(leaves) = self.chunk_leaves {
+                    plan.chunk_leaves = leaves;
+                }
+                (Paths { source, target }, plan, Tuning::default())
+            }
+            _ => return Err(PlanError::Value("give --source and --target, or --plan".to_owned())),
+        };
+        if let Some(workers) = self.workers {
+            tuning.workers = workers;
+        }
+        if let Some(mib) = self.memory_mib {
+            tuning.memory = mib.saturating_mul(1 << 20);
+        }
+        if let Some(mib) = self.reserve_mib {
+            tuning.reserve = mib.saturating_mul(1 << 20);
+        }
+        if self.no_switch {
+            tuning.switch = false;
+        }
+        plan.check()?;
+        tuning.check()?;
+        Ok((paths, plan, tuning))
+    }
+}
+
+impl TargetArgs {
+    /// The target directory these arguments mean, and the source if a plan file names it.
+    pub fn resolve(&self) -> Result<(PathBuf, Option<PathBuf>, Tuning), PlanError> {
+        match (&self.target, &self.plan) {
+            (Some(target), _) => Ok((target.clone(), None, Tuning::default())),
+            (None, Some(file)) => {
+                let (paths, _, tuning) = plan::read(file)?;
+                Ok((paths.target, Some(paths.source), tuning))
+            }
+            (None, None) => Err(PlanError::Value("give --target or --plan".to_owned())),
+        }
+    }
+}
+
+impl VerifyArgs {
+    /// Target, source if it is to be used, and tuning.
+    pub fn resolve(&self) -> Result<(PathBuf, Option<PathBuf>, Tuning), PlanError> {
+        let (target, planned, tuning) = self.target.resolve()?;
+        let source = self.source.clone().or(planned).filter(|_| !self.without_source);
+        if self.repair && source.is_none() {
+            return Err(PlanError::Value(
+                "--repair redoes chunks from the source: give --source, or --plan without --without-source".to_owned(),
+            ));
+        }
+        Ok((target, source, tuning))
+    }
+}

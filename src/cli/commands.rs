@@ -1,0 +1,167 @@
+//! The commands, one function each.
+
+use super::{
+    args::{Args, Command, JournalArgs, PlanArgs, RunArgs, StatusArgs, TargetArgs, VerifyArgs},
+    progress_bar::ProgressBar,
+    report,
+};
+use crate::{
+    error::Error,
+    journal::{Journal, JournalError, Lock, status},
+    machine::Phase,
+    migrator::{self, Status},
+    source,
+    target::Place,
+};
+
+pub fn run(args: Args) -> Result<(), Error> {
+    match args.command {
+        Command::Plan(args) => plan(args),
+        Command::Run(args) => migrate(args),
+        Command::Status(args) => show_status(&args),
+        Command::Verify(args) => verify(&args),
+        Command::Abort(args) => abort(&args),
+        Command::Journal(args) => journal(&args),
+    }
+}
+
+fn plan(args: PlanArgs) -> Result<(), Error> {
+    let (paths, plan, tuning) = args.what.resolve()?;
+    let source = source::open(&paths.source, tuning.memory / 8)?;
+    let estimate = migrator::estimate(source.as_ref(), &paths, &plan, tuning)?;
+    if args.json {
+        report::json(&estimate);
+    } else {
+        report::estimate(&estimate, &paths, &plan);
+    }
+    estimate.check()
+}
+
+fn migrate(args: RunArgs) -> Result<(), Error> {
+    let (paths, plan, tuning) = args.what.resolve()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| JournalError::Io { path: "tokio".into(), doing: "start a runtime for", source })?;
+    let (outcome, last) = runtime.block_on(async {
+        let job = migrator::open(&paths, &plan, tuning)?;
+        report::begins(&job, &paths);
+        let mut running = job.start(&paths.source);
+        let stop = running.stop.clone();
+        let interrupted = tokio::spawn(async move {
+            // The first Ctrl-C (or SIGTERM) finishes the work in flight; the second is left to the system's default.
+            interruption().await;
+            report::line("stopping: the chunks in work are being finished; everything recorded so far is kept");
+            stop.ask("interrupted");
+        });
+        let mut bar = ProgressBar::new();
+        while running.status.changed().await.is_ok() {
+            bar.show(&running.status.borrow_and_update());
+        }
+        let last = running.status.borrow().clone();
+        bar.finish(&last);
+        interrupted.abort();
+        Ok::<_, Error>((running.end().await?, last))
+    })?;
+    report::outcome(&outcome, &last, &paths);
+    Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    let io = |source| JournalError::Io { path: "tokio".into(), doing: "start a runtime for", source };
+    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?)
+}
+
+/// Completes when somebody asks the process to end.
+async fn interruption() {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+}
+
+fn show_status(args: &StatusArgs) -> Result<(), Error> {
+    let (target, _, _) = args.target.resolve()?;
+    let place = Place::new(&target);
+    let running = Lock::is_taken(&place.journal());
+    let written: Option<Status> = status::read(&place.journal());
+    let Some(status) = written else {
+        let what = if Journal::exists(&place.journal()) {
+            format!("{}: the job has not written a status yet", target.display())
+        } else {
+            format!("{}: there is no job here (no journal/journal.redb)", target.display())
+        };
+        let advice = "Nothing was changed. Give the directory that was the --target of `storeshift run`.".to_owned();
+        return Err(Error::Blocked { what, advice });
+    };
+    if args.json {
+        report::status_json(&status, running);
+    } else {
+        report::status(&status, running);
+    }
+    Ok(())
+}
+
+fn verify(args: &VerifyArgs) -> Result<(), Error> {
+    let (target, source, tuning) = args.resolve()?;
+    let job = migrator::inspect(&target, source.as_deref(), tuning)?;
+    let stop = job.stop();
+    let (with_source, repair) = (source.is_some(), args.repair);
+    let (findings, job) = runtime()?.block_on(async {
+        let mut verifying = tokio::task::spawn_blocking(move || (job.verify(with_source, repair), job));
+        let ended = tokio::select! {
+            ended = &mut verifying => ended,
+            () = interruption() => {
+                stop.ask("interrupted");
+                verifying.await
+            }
+        };
+        ended.map_err(|_| Error::Invariant("verifying panicked"))
+    })?;
+    let findings = findings?;
+    report::findings(&findings, &job, with_source);
+    if findings.is_sound() {
+        return Ok(());
+    }
+    let first = findings.damaged.into_iter().map(Into::into).chain(findings.wrong).next();
+    first.map_or(Ok(()), |verdict| Err(Error::Halted(verdict)))
+}
+
+fn abort(args: &TargetArgs) -> Result<(), Error> {
+    let (target, _, _) = args.resolve()?;
+    migrator::abort(&target)?;
+    report::aborted(&target);
+    Ok(())
+}
+
+fn journal(args: &JournalArgs) -> Result<(), Error> {
+    let (target, _, _) = args.target.resolve()?;
+    let place = Place::new(&target);
+    if !Journal::exists(&place.journal()) {
+        return Err(Error::Blocked {
+            what: format!("{}: there is no job here (no journal/journal.redb)", target.display()),
+            advice: "Nothing was changed. Give the directory that was the --target of `storeshift run`.".to_owned(),
+        });
+    }
+    let _lock = Lock::take(&place.journal())?;
+    let journal = Journal::open(&place.journal())?;
+    let (job, state, events) = (journal.job()?, journal.state()?, journal.events()?);
+    let manifest = match state.phase {
+        Phase::Snapshotting { .. } | Phase::Aborted => None,
+        _ => journal.manifest().ok(),
+    };
+    if args.json {
+        events.iter().for_each(report::json_line);
+    } else {
+        report::journal(&job, &state, manifest.as_ref(), &events);
+    }
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! The command line: arguments become a plan, a command is run, its outcome becomes words and an exit code.
+//!
+//! Results go to standard output, progress and logs to standard error. Nothing but this module prints.
+
+mod args;
+mod commands;
+mod progress_bar;
+mod report;
+
+use crate::error::Kind;
+use clap::Parser as _;
+use std::process::ExitCode;
+
+/// Runs the program with the arguments it was started with.
+#[must_use]
+pub fn main() -> ExitCode {
+    let args = match args::Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // clap prints help and versions to standard output with 0, everything else to standard error with 2.
+            let code = if error.use_stderr() { 2 } else { 0 };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("STORESHIFT_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    match commands::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            report::error(&error);
+            ExitCode::from(exit_code(error.kind()))
+        }
+    }
+}
+
+/// The designed exit codes; 0 is done, or nothing to do.
+fn exit_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Bug => 1,
+        Kind::Usage => 2,
+        Kind::Retry => 3,
+        Kind::Blocked => 4,
+        Kind::Disagrees => 5,
+    }
+}

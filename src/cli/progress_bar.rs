@@ -1,0 +1,80 @@
+//! Progress on standard error: a bar with rates and time left on a terminal, plain lines elsewhere.
+
+use super::report::{bytes, duration, line};
+use crate::migrator::Status;
+use indicatif::{ProgressBar as Bar, ProgressStyle};
+use std::{
+    io::IsTerminal as _,
+    time::{Duration, Instant},
+};
+
+/// Between two plain lines, unless the phase changes.
+const PERIOD: Duration = Duration::from_secs(10);
+
+pub struct ProgressBar {
+    bar: Option<Bar>,
+    phase: String,
+    last: Instant,
+}
+
+impl ProgressBar {
+    pub fn new() -> ProgressBar {
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let bar = Bar::new(1000);
+            if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {bar:30} {msg}") {
+                bar.set_style(style);
+            }
+            bar
+        });
+        ProgressBar { bar, phase: String::new(), last: Instant::now() }
+    }
+
+    pub fn show(&mut self, status: &Status) {
+        let counts = &status.counts;
+        let (permille, mut text) = match status.phase.as_str() {
+            "Restoring" => {
+                let total = counts.pairs_total.max(1);
+                let done = counts.pairs_restored + counts.pairs_proven;
+                let text = format!(
+                    "{} of {total} pairs restored, {} read back and proven, {:.0} pairs/s, {}/s",
+                    counts.pairs_restored,
+                    counts.pairs_proven,
+                    status.pairs_per_second,
+                    bytes(status.bytes_per_second as u64)
+                );
+                (done.saturating_mul(500) / total, text)
+            }
+            "Syncing" | "Switching" => {
+                let height = status.height.unwrap_or(0);
+                let applied = status.applied.unwrap_or(height);
+                let done = applied.saturating_sub(height).saturating_mul(1000);
+                let text = format!("version {applied} of {}, {} changes applied", status.tip, counts.changes);
+                (done.checked_div(status.tip.saturating_sub(height)).unwrap_or(1000), text)
+            }
+            _ => (0, status.summary.clone()),
+        };
+        if let Some(seconds) = status.eta_seconds {
+            text.push_str(&format!(", about {} left", duration(seconds)));
+        }
+        match &self.bar {
+            Some(bar) => {
+                bar.set_prefix(status.phase.clone());
+                bar.set_position(permille);
+                bar.set_message(text);
+            }
+            None if self.phase != status.phase || self.last.elapsed() >= PERIOD => {
+                line(&format!("{}: {text}", status.phase));
+                self.last = Instant::now();
+            }
+            None => {}
+        }
+        self.phase.clone_from(&status.phase);
+    }
+
+    pub fn finish(&mut self, last: &Status) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        line(&last.summary);
+    }
+}

@@ -1,0 +1,215 @@
+//! Words for people and JSON for machines. The only place that prints.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program prints")]
+
+use crate::{
+    error::Error,
+    journal::{EventRecord, Job},
+    machine::State,
+    migrator::{Estimate, Migrator, Outcome, Status, verify::Findings},
+    model::Manifest,
+    plan::{Parts, Paths, Plan},
+};
+use serde::Serialize;
+use std::{
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+/// A line of progress, on standard error.
+pub fn line(text: &str) {
+    eprintln!("{text}");
+}
+
+/// An error with what is safe and what to do next, on standard error.
+pub fn error(error: &Error) {
+    eprintln!("error: {error}");
+    eprintln!("{}", error.advice());
+}
+
+pub fn json<T: Serialize>(value: &T) {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("error: {error}"),
+    }
+}
+
+pub fn json_line<T: Serialize>(value: &T) {
+    match serde_json::to_string(value) {
+        Ok(text) => println!("{text}"),
+        Err(error) => eprintln!("error: {error}"),
+    }
+}
+
+/// Bytes in the unit that fits.
+pub fn bytes(bytes: u64) -> String {
+    let mut value = bytes as f64;
+    for unit in ["B", "KiB", "MiB", "GiB"] {
+        if value < 1024.0 {
+            return if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") };
+        }
+        value /= 1024.0;
+    }
+    format!("{value:.1} TiB")
+}
+
+/// Seconds in the units that fit.
+pub fn duration(seconds: f64) -> String {
+    let seconds = seconds.max(0.0).ceil() as u64;
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+pub fn estimate(estimate: &Estimate, paths: &Paths, plan: &Plan) {
+    println!("source     {} ({}, newest version {})", paths.source.display(), estimate.engine, estimate.latest);
+    println!("target     {} ({})", paths.target.display(), meaning(plan.parts));
+    println!("snapshot   version {}, app hash {}", estimate.height, estimate.app_hash);
+    if estimate.height < estimate.latest {
+        let (from, to) = (estimate.height + 1, estimate.latest);
+        println!("history    versions {from} to {to} are applied after the snapshot");
+    }
+    println!();
+    println!("{:<24} {:>14} {:>14} {:>12}", "store", "keys", "nodes", "pairs about");
+    for store in &estimate.stores {
+        println!("{:<24} {:>14} {:>14} {:>12}", store.name, store.keys, store.nodes, bytes(store.pair_bytes));
+    }
+    println!("{:<24} {:>14} {:>14} {:>12}", "all", estimate.keys, estimate.nodes, bytes(estimate.pair_bytes));
+    println!();
+    println!(
+        "disk       about {} needed at most, {} free, {} to be left",
+        bytes(estimate.disk_needed),
+        estimate.disk_free.map_or("unknown".to_owned(), bytes),
+        bytes(estimate.disk_reserve)
+    );
+    println!("time       about {} for the snapshot", duration(estimate.seconds as f64));
+    println!("The source is only read. Nothing was written.");
+}
+
+fn meaning(parts: Parts) -> &'static str {
+    match parts {
+        Parts::Both => "SC and SS",
+        Parts::Sc => "SC only: trees and proofs at every migrated version, no flat pairs for queries",
+        Parts::Ss => "SS only: flat pairs for queries; no trees, so v2 roots do not exist and cannot be recomputed",
+    }
+}
+
+pub fn begins(job: &Migrator, paths: &Paths) {
+    let events = job.recorder().journal().event_count();
+    let verb = if events == 0 { "begins" } else { "continues" };
+    line(&format!("job {} {verb}: {} -> {}", job.job().id, paths.source.display(), paths.target.display()));
+    line(&job.recorder().state().phase.to_string());
+}
+
+pub fn outcome(outcome: &Outcome, last: &Status, paths: &Paths) {
+    match outcome {
+        Outcome::Done { version, app_hash } => {
+            println!("Done. store/v2 in {} is the store of record from version {version} on.", paths.target.display());
+            if last.parts == "ss" {
+                println!(
+                    "app hash   {app_hash} as store/v1 recorded it; with SS only there are no v2 roots to compare"
+                );
+            } else {
+                println!("app hash   {app_hash} recomputed from the target, equal to store/v1's");
+            }
+        }
+        Outcome::CaughtUp { version } => {
+            println!(
+                "Caught up at version {version}; the switch was not asked for. Run without --no-switch to switch."
+            );
+        }
+    }
+    let (chunks, _, proven) = last.chunks;
+    println!("chunks     {proven} of {chunks} read back and proven, {} pairs", last.counts.pairs_total);
+    println!(
+        "this run   {} pairs, {} in {}",
+        last.counts.pairs_read,
+        bytes(last.counts.bytes),
+        duration(last.elapsed_seconds)
+    );
+    println!("The source is untouched and may be kept as long as you like.");
+}
+
+#[derive(Serialize)]
+struct StatusReport<'a> {
+    running: bool,
+    #[serde(flatten)]
+    status: &'a Status,
+}
+
+pub fn status_json(status: &Status, running: bool) {
+    json(&StatusReport { running, status });
+}
+
+pub fn status(status: &Status, running: bool) {
+    let age =
+        SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()).saturating_sub(status.updated);
+    println!("job        {} ({})", status.job, if running { "running" } else { "not running" });
+    println!("           {} -> {} ({})", status.source, status.target, status.parts);
+    println!("state      {}", status.summary);
+    println!("app hash   {} at version {}", status.app_hash, status.height.unwrap_or(0));
+    let (chunks, restored, proven) = status.chunks;
+    println!("chunks     {chunks}: {restored} durable, {proven} read back and proven");
+    println!(
+        "speed      {:.0} pairs/s, {}/s over {}",
+        status.pairs_per_second,
+        bytes(status.bytes_per_second as u64),
+        duration(status.elapsed_seconds)
+    );
+    if let (true, Some(eta)) = (running, status.eta_seconds) {
+        println!("left       about {}", duration(eta));
+    }
+    if let Some(free) = status.disk_free {
+        println!("disk       {} free", bytes(free));
+    }
+    println!("written    {} ago", duration(age as f64));
+    println!("next       {}", status.next);
+}
+
+pub fn findings(findings: &Findings, job: &Migrator, with_source: bool) {
+    let parts = job.job().plan.parts;
+    println!("proven     {} chunks, {} pairs ({})", findings.chunks, findings.pairs, meaning(parts));
+    if let Some(tip) = findings.tip {
+        println!("newest     every tree of version {tip} walked, and SS compared with it pair by pair");
+    }
+    if with_source {
+        println!("source     snapshot taken anew and equal; {} app hashes compared", findings.compared);
+    }
+    for chunk in &findings.repaired {
+        println!("repaired   chunk {chunk}, and proven again");
+    }
+    for damage in &findings.damaged {
+        println!("DAMAGED    chunk {} of store {}: {}", damage.id, damage.store, damage.what);
+    }
+    for verdict in &findings.wrong {
+        println!("WRONG      {verdict}");
+    }
+    if findings.is_sound() {
+        println!("The target is sound.");
+    }
+}
+
+pub fn aborted(target: &Path) {
+    println!("Aborted. {} is wiped; the source is as it was.", target.display());
+}
+
+pub fn journal(job: &Job, state: &State, manifest: Option<&Manifest>, events: &[EventRecord]) {
+    println!("job        {}", job.id);
+    println!("plan       at {}, {}, chunks of {} leaves at most", job.plan.at, job.plan.parts, job.plan.chunk_leaves);
+    println!("source     {}, snapshot {} with app hash {}", job.source.engine, job.source.height, job.source.app_hash);
+    println!("           newest version {} with app hash {}", job.source.tip, job.source.tip_app_hash);
+    println!("state      {} (epoch {}, attempt {})", state.phase, state.epoch, state.attempt);
+    if let Some(manifest) = manifest {
+        println!();
+        println!("{:<24} {:>12} {:>8}  {}", "store", "keys", "chunks", "root");
+        for store in &manifest.stores {
+            let root = store.root.map_or("none".to_owned(), |root| root.to_string());
+            println!("{:<24} {:>12} {:>8}  {root}", store.name.as_str(), store.leaves, store.chunks);
+        }
+    }
+    println!();
+    for (number, event) in events.iter().enumerate() {
+        println!("{number:>6}  {:>14}  {:<14} {:<13} {}", event.at_ms, event.name, event.phase, event.detail);
+    }
+}

@@ -1,0 +1,161 @@
+//! The library's error: what happened, and by its kind what to do now.
+
+use crate::{
+    journal::JournalError, machine::Refusal, model::Verdict, phases::PhaseError, plan::PlanError, source::SourceError,
+    target::TargetError,
+};
+
+/// What the caller should do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A bug in storeshift: report it.
+    Bug,
+    /// The plan or the options are wrong: correct them.
+    Usage,
+    /// Stopped cleanly, or the environment failed: run again to continue.
+    Retry,
+    /// Blocked: somebody must act first.
+    Blocked,
+    /// Data disagrees: damage, or a mismatch with store/v1.
+    Disagrees,
+}
+
+/// Anything that ends a run early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The plan is not one.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The source could not be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The target could not be read or written.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// The journal could not be used.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// A step could not be carried out.
+    #[error(transparent)]
+    Phase(PhaseError),
+    /// The machine refused an event.
+    #[error("the machine refused what happened: {0}")]
+    Refusal(#[from] Refusal),
+    /// An invariant was broken.
+    #[error("an invariant was broken: {0}")]
+    Invariant(&'static str),
+    /// A person has to act first.
+    #[error("{what}")]
+    Blocked {
+        /// What is in the way.
+        what: String,
+        /// What to do about it.
+        advice: String,
+    },
+    /// The job was halted by a verdict, in this run or before.
+    #[error("{0}")]
+    Halted(Verdict),
+    /// Somebody asked to stop.
+    #[error("stopped: {0}")]
+    Stopped(String),
+}
+
+impl From<PhaseError> for Error {
+    fn from(error: PhaseError) -> Error {
+        match error {
+            PhaseError::Source(error) => Error::Source(error),
+            PhaseError::Target(error) => Error::Target(error),
+            PhaseError::Verdict(verdict) => Error::Halted(verdict),
+            PhaseError::Record(error) => match error.downcast::<Error>() {
+                Ok(error) => *error,
+                Err(error) => Error::Journal(JournalError::Database(error.to_string())),
+            },
+            error => Error::Phase(error),
+        }
+    }
+}
+
+impl Error {
+    /// What to do about it.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        match self {
+            Error::Plan(_) => Kind::Usage,
+            Error::Source(error) if error.is_corruption() => Kind::Disagrees,
+            Error::Source(SourceError::Leveldb(crate::source::leveldb::LeveldbError::Io { .. })) => Kind::Retry,
+            Error::Source(_) => Kind::Blocked,
+            Error::Target(error) => match error {
+                TargetError::Corrupt { .. } => Kind::Disagrees,
+                TargetError::Foreign { .. } => Kind::Blocked,
+                TargetError::Order => Kind::Bug,
+                TargetError::Io { .. } | TargetError::Engine { .. } | TargetError::Outage => Kind::Retry,
+            },
+            Error::Journal(error) => match error {
+                JournalError::Damaged { .. } | JournalError::Record { .. } => Kind::Disagrees,
+                JournalError::Locked(_) | JournalError::Format { .. } | JournalError::Newer { .. } => Kind::Blocked,
+                JournalError::Io { .. } | JournalError::Database(_) => Kind::Retry,
+            },
+            Error::Phase(error) if error.is_source_damage() => Kind::Disagrees,
+            Error::Phase(error) => match error {
+                PhaseError::Bug(_) => Kind::Bug,
+                PhaseError::Stopped => Kind::Retry,
+                PhaseError::Refused(_) | PhaseError::StoreKeys(_) | PhaseError::Unproven { .. } => Kind::Blocked,
+                PhaseError::Feed(_) => Kind::Blocked,
+                PhaseError::Tree { .. } | PhaseError::Damaged { .. } | PhaseError::Verdict(_) => Kind::Disagrees,
+                PhaseError::Source(_) | PhaseError::Target(_) | PhaseError::Record(_) => Kind::Retry,
+            },
+            Error::Refusal(_) | Error::Invariant(_) => Kind::Bug,
+            Error::Blocked { .. } => Kind::Blocked,
+            Error::Halted(_) => Kind::Disagrees,
+            Error::Stopped(_) => Kind::Retry,
+        }
+    }
+
+    /// What is safe now and what to do next, in a sentence or two.
+    #[must_use]
+    pub fn advice(&self) -> String {
+        match self {
+            Error::Blocked { advice, .. } => return advice.clone(),
+            Error::Stopped(_) => {
+                return "Everything finished so far is recorded. Run the same command again to continue.".to_owned();
+            }
+            Error::Halted(_) => {
+                return "The source is untouched and store/v1 stays the store of record. Run `storeshift verify --repair` to \
+                        redo damaged chunks from the source, or `storeshift abort` to wipe the target and start over."
+                    .to_owned();
+            }
+            Error::Journal(JournalError::Locked(_)) => {
+                return "Wait for the other process, or stop it; `storeshift status` shows what it is doing."
+                    .to_owned();
+            }
+            Error::Journal(JournalError::Damaged { .. } | JournalError::Record { .. }) => {
+                return "The source is untouched. The target cannot be continued without its journal: remove the target \
+                        directory and start over, on a disk you trust."
+                    .to_owned();
+            }
+            Error::Journal(JournalError::Newer { release, .. }) => {
+                return format!("Nothing was changed. Continue with storeshift {release} or later.");
+            }
+            Error::Source(_)
+            | Error::Phase(PhaseError::Unproven { .. } | PhaseError::Feed(_) | PhaseError::Damaged { .. })
+                if self.kind() == Kind::Disagrees =>
+            {
+                return "Nothing wrong was written: chunks are proven before they are recorded. The database given as the \
+                        source is damaged; put a good copy of the same database in its place and run the same command \
+                        again, or choose another version with --at in a new target."
+                    .to_owned();
+            }
+            _ => {}
+        }
+        match self.kind() {
+            Kind::Bug => "The source is untouched. Please report this with the output of `storeshift journal`.",
+            Kind::Usage => {
+                "Nothing was changed. Correct it and run again; `storeshift run --help` explains every option."
+            }
+            Kind::Retry => "Everything finished so far is recorded. Run the same command again to continue.",
+            Kind::Blocked => "The source is untouched, and nothing was written by this command.",
+            Kind::Disagrees => "The source is untouched.",
+        }
+        .to_owned()
+    }
+}

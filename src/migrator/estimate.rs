@@ -1,0 +1,203 @@
+//! Estimating a migration before it begins: keys and nodes exactly, bytes by sampling, disk space and time from those.
+//!
+//! Reads a few hundred records per store whatever their size; writes nothing.
+
+use crate::{
+    error::Error,
+    iavl::{Child, Node, NodeReader},
+    model::{Hash, StoreKey, Version},
+    phases,
+    plan::{At, Paths, Plan, Tuning},
+    source::{Source, StoreRoot},
+};
+use serde::Serialize;
+use std::path::Path;
+
+/// What a migration would do.
+#[derive(Clone, Debug, Serialize)]
+pub struct Estimate {
+    /// Engine of the source.
+    pub engine: String,
+    /// Newest version in the source.
+    pub latest: u64,
+    /// Snapshot version.
+    pub height: u64,
+    /// App hash of the snapshot version, hex.
+    pub app_hash: String,
+    /// The stores in order of name.
+    pub stores: Vec<StoreEstimate>,
+    /// Pairs in all stores, exact.
+    pub keys: u64,
+    /// Tree nodes in all stores, exact.
+    pub nodes: u64,
+    /// Bytes of keys and values, estimated by sampling.
+    pub pair_bytes: u64,
+    /// Bytes the target needs at most, estimated; includes what is needed for a while only.
+    pub disk_needed: u64,
+    /// Bytes free on the target's file system, if it can be told.
+    pub disk_free: Option<u64>,
+    /// Bytes to be left free.
+    pub disk_reserve: u64,
+    /// Seconds the restore takes, estimated.
+    pub seconds: u64,
+}
+
+/// What a migration would do with one store.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreEstimate {
+    /// The store.
+    pub name: String,
+    /// Its root, hex.
+    pub root: String,
+    /// Its pairs, exact.
+    pub keys: u64,
+    /// Its tree nodes, exact.
+    pub nodes: u64,
+    /// Bytes of its keys and values, estimated by sampling.
+    pub pair_bytes: u64,
+}
+
+/// Random descents into each store's tree.
+const SAMPLES: u64 = 48;
+/// Pairs restored and read back per second and worker on a small server; a guess that errs on the slow side.
+const PAIRS_PER_SECOND: u64 = 60_000;
+/// What a node costs in SC beyond its key and value.
+const SC_NODE_OVERHEAD: u64 = 70;
+/// What a pair costs in SS beyond its key and value.
+const SS_PAIR_OVERHEAD: u64 = 24;
+
+/// Estimates a migration; also checks that the version can be migrated at all.
+///
+/// # Errors
+/// As the preflight of a run.
+pub fn estimate(source: &dyn Source, paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Estimate, Error> {
+    let info = phases::snapshot::preflight(source, plan)?;
+    let latest = source.latest()?;
+    let mut stores = Vec::with_capacity(info.stores.len());
+    for store in &info.stores {
+        let (keys, pair_bytes) = sample(source, &store.name, info.version)?;
+        stores.push(StoreEstimate {
+            name: store.name.as_str().to_owned(),
+            root: store.root.unwrap_or(Hash::EMPTY).to_string(),
+            keys,
+            nodes: keys.saturating_mul(2).saturating_sub(1),
+            pair_bytes,
+        });
+    }
+    let sum = |of: fn(&StoreEstimate) -> u64| stores.iter().map(of).sum::<u64>();
+    let (keys, nodes, pair_bytes) = (sum(|s| s.keys), sum(|s| s.nodes), sum(|s| s.pair_bytes));
+    let sc = |bytes: u64, nodes: u64| bytes + nodes * SC_NODE_OVERHEAD;
+    let mut disk_needed = 64 << 20;
+    if plan.parts.sc() {
+        // The largest store may be there twice while it is brought into its final shape.
+        let largest = stores.iter().map(|store| sc(store.pair_bytes, store.nodes)).max().unwrap_or(0);
+        disk_needed += sc(pair_bytes, nodes) + largest;
+    }
+    if plan.parts.ss() {
+        disk_needed += pair_bytes + keys * SS_PAIR_OVERHEAD;
+    }
+    if plan.at != At::Latest && info.version < latest {
+        // History cannot be sampled: the stores' whole size in the source bounds it.
+        disk_needed += 2 * info.stores.iter().map(|store| source.approximate_bytes(&store.name)).sum::<u64>();
+    }
+    Ok(Estimate {
+        engine: source.engine().to_owned(),
+        latest: latest.0,
+        height: info.version.0,
+        app_hash: info.app_hash().to_string(),
+        stores,
+        keys,
+        nodes,
+        pair_bytes,
+        disk_needed,
+        disk_free: disk_free(&paths.target),
+        disk_reserve: tuning.reserve,
+        seconds: keys.div_ceil(PAIRS_PER_SECOND * tuning.workers.max(1) as u64).max(1),
+    })
+}
+
+impl Estimate {
+    /// Refuses if the disk cannot hold it.
+    ///
+    /// # Errors
+    /// [`Error::Blocked`] with the figures.
+    pub fn check(&self) -> Result<(), Error> {
+        let Some(free) = self.disk_free else { return Ok(()) };
+        if free >= self.disk_needed.saturating_add(self.disk_reserve) {
+            return Ok(());
+        }
+        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+        Err(Error::Blocked {
+            what: format!(
+                "not enough disk space for the target: about {} MiB are needed and {} MiB are to be left free, {} MiB are free",
+                mib(self.disk_needed),
+                mib(self.disk_reserve),
+                mib(free)
+            ),
+            advice:
+                "Nothing was written. Make room, choose a target on another disk, or lower reserve_mib in a plan file."
+                    .to_owned(),
+        })
+    }
+}
+
+/// Bytes free for us on the file system of a path, or of the nearest directory above it that exists.
+#[must_use]
+pub fn disk_free(path: &Path) -> Option<u64> {
+    let path = std::path::absolute(path).ok()?;
+    let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
+    let stat = rustix::fs::statvfs(existing).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Pairs of a store, and bytes of their keys and values estimated from random leaves.
+fn sample(source: &dyn Source, store: &StoreKey, version: Version) -> Result<(u64, u64), Error> {
+    let Some(StoreRoot::At(root)) = source.root(store, version)? else { return Ok((0, 0)) };
+    let mut nodes = source.nodes(store);
+    // Any spread will do; seeded by nothing, so that two calls print the same.
+    let mut random = 0x9e37_79b9_7f4a_7c15u64;
+    let (mut keys, mut bytes) = (0, 0u64);
+    for _ in 0..SAMPLES {
+        let mut at = root;
+        // Heights are at most 127, so is any honest descent.
+        for _ in 0..=127 {
+            let mut record = Vec::new();
+            if !read(&mut nodes, at, &mut record)? {
+                break;
+            }
+            match Node::decode(&record) {
+                Ok(Node::Leaf { key, value }) => {
+                    keys = keys.max(1);
+                    bytes += (key.len() + value.len()) as u64;
+                    break;
+                }
+                Ok(Node::Inner { size, left, right, .. }) => {
+                    if at == root {
+                        keys = size;
+                    }
+                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    match if random >> 63 == 0 { left } else { right } {
+                        Child::Current(child) => at = child,
+                        Child::Legacy(_) => break,
+                    }
+                }
+                Err(_) => break,
+            }
+        }
+    }
+    Ok((keys, (bytes as f64 / SAMPLES as f64 * keys as f64) as u64))
+}
+
+fn read(
+    nodes: &mut Box<dyn NodeReader + Send + '_>,
+    at: crate::iavl::NodeKey,
+    out: &mut Vec<u8>,
+) -> Result<bool, Error> {
+    nodes.read(at, out).map_err(|error| {
+        Error::Phase(phases::PhaseError::Unproven {
+            store: StoreKey::from("?"),
+            version: Version(0),
+            why: Box::new(error.into()),
+        })
+    })
+}

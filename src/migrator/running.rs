@@ -1,0 +1,155 @@
+//! A job in the background of a tokio program: its engines block, so it runs on a thread of its own, and only its status
+//! and its end come back.
+
+use super::{Migrator, Outcome, Status, estimate::disk_free};
+use crate::{
+    error::Error,
+    journal,
+    progress::{Counts, Stop},
+};
+use std::{
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::{sync::watch, task::JoinHandle};
+
+/// How often the status is renewed and the disk looked at.
+const PERIOD: Duration = Duration::from_millis(500);
+
+/// A job that runs.
+pub struct Running {
+    /// The newest status; closed when the job has ended.
+    pub status: watch::Receiver<Status>,
+    /// Ask this to stop it.
+    pub stop: Stop,
+    end: JoinHandle<Result<Outcome, Error>>,
+}
+
+impl Running {
+    /// Waits for the end.
+    ///
+    /// # Errors
+    /// As [`Migrator::run`]; a panic of the job is [`Error::Invariant`].
+    pub async fn end(self) -> Result<Outcome, Error> {
+        self.end.await.unwrap_or(Err(Error::Invariant("the migration thread panicked")))
+    }
+}
+
+impl Migrator {
+    /// Starts the job in the background. While it runs, `journal/status.json` is renewed, and the job stops by itself
+    /// before the disk has less than the reserve.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime.
+    #[must_use]
+    pub fn start(mut self, source: &std::path::Path) -> Running {
+        let directory = self.place.as_ref().map(|place| place.journal());
+        let status = Arc::new(Mutex::new(self.first_status(source)));
+        let shared = status.clone();
+        self.recorder.observe(Box::new(move |state| {
+            shared.lock().unwrap_or_else(PoisonError::into_inner).set_state(state);
+        }));
+        let beat = Beat {
+            target: self.place.as_ref().map(|place| place.root().to_owned()),
+            directory,
+            status,
+            began: Instant::now(),
+            at_start: self.counts(),
+            reserve: self.tuning.reserve,
+        };
+        let first = beat.renew(self.counts(), &self.stop);
+        let (sender, receiver) = watch::channel(first);
+        let (stop, progress) = (self.stop(), self.progress());
+        let asked = stop.clone();
+        let end = tokio::task::spawn(async move {
+            let mut job = tokio::task::spawn_blocking(move || {
+                let outcome = self.run();
+                (self, outcome)
+            });
+            let ended = loop {
+                tokio::select! {
+                    ended = &mut job => break ended,
+                    () = tokio::time::sleep(PERIOD) => {
+                        sender.send_replace(beat.renew(progress.counts(), &asked));
+                    }
+                }
+            };
+            sender.send_replace(beat.renew(progress.counts(), &asked));
+            match ended {
+                Ok((migrator, outcome)) => {
+                    // Closing the engines may write; it must not hold up whoever shares this runtime.
+                    let closed = tokio::task::spawn_blocking(move || drop(migrator)).await;
+                    closed.map_or(Err(Error::Invariant("closing the engines panicked")), |()| outcome)
+                }
+                Err(_) => Err(Error::Invariant("the migration thread panicked")),
+            }
+        });
+        Running { status: receiver, stop, end }
+    }
+
+    fn first_status(&self, source: &std::path::Path) -> Status {
+        let job = &self.job;
+        let mut status = Status {
+            format: 1,
+            release: env!("CARGO_PKG_VERSION").to_owned(),
+            job: job.id.to_string(),
+            source: source.display().to_string(),
+            target: self.place.as_ref().map_or(String::new(), |place| place.root().display().to_string()),
+            parts: job.plan.parts.to_string(),
+            phase: String::new(),
+            summary: String::new(),
+            height: Some(job.source.height.0),
+            app_hash: job.source.app_hash.to_string(),
+            tip: self.feed.tip().map_or(job.source.tip.0, |tip| tip.0),
+            applied: None,
+            chunks: (self.manifest.chunks(), 0, 0),
+            counts: Counts::default(),
+            pairs_per_second: 0.0,
+            bytes_per_second: 0.0,
+            elapsed_seconds: 0.0,
+            eta_seconds: None,
+            disk_free: None,
+            pid: std::process::id(),
+            updated: 0,
+            next: String::new(),
+        };
+        status.set_state(self.recorder.state());
+        status
+    }
+}
+
+struct Beat {
+    target: Option<PathBuf>,
+    directory: Option<PathBuf>,
+    status: Arc<Mutex<Status>>,
+    began: Instant,
+    at_start: Counts,
+    reserve: u64,
+}
+
+impl Beat {
+    /// Brings the status up to date, writes it for `status` to read, and looks at the disk.
+    fn renew(&self, counts: Counts, stop: &Stop) -> Status {
+        let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        status.set_counts(counts, self.at_start, self.began.elapsed().as_secs_f64());
+        status.updated = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        status.disk_free = self.target.as_deref().and_then(disk_free);
+        if let Some(free) = status.disk_free
+            && free < self.reserve
+            && status.phase != "Done"
+        {
+            stop.ask(format!(
+                "only {} MiB are free on the target's disk, {} MiB are to be left; make room first",
+                free >> 20,
+                self.reserve >> 20
+            ));
+        }
+        if let Some(directory) = &self.directory
+            && let Err(error) = journal::status::write(directory, &*status)
+        {
+            tracing::warn!(%error, "the status file could not be renewed; the migration goes on");
+        }
+        status.clone()
+    }
+}

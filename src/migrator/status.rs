@@ -1,0 +1,98 @@
+//! The status of a job: what an operator or a monitor sees, as one flat record.
+
+use crate::{
+    machine::{Fence, Phase, State},
+    progress::Counts,
+};
+use serde::{Deserialize, Serialize};
+
+/// What a job is doing. Written to `journal/status.json` while it runs; field names are stable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// Layout of this record, 1.
+    pub format: u32,
+    /// Release that wrote it.
+    pub release: String,
+    /// Job id, hex.
+    pub job: String,
+    /// Where the job reads.
+    pub source: String,
+    /// Where it writes.
+    pub target: String,
+    /// `sc+ss`, `sc` or `ss`.
+    pub parts: String,
+    /// Phase name.
+    pub phase: String,
+    /// Phase and position in words.
+    pub summary: String,
+    /// Snapshot version.
+    pub height: Option<u64>,
+    /// App hash of the snapshot version, hex.
+    pub app_hash: String,
+    /// Newest version in the source when the run began.
+    pub tip: u64,
+    /// Newest version that is durable and proven in the target.
+    pub applied: Option<u64>,
+    /// Chunks: in the manifest, durable, read back and proven.
+    pub chunks: (u64, u64, u64),
+    /// Counters.
+    pub counts: Counts,
+    /// Pairs per second of this run, restoring and reading back counted as half each.
+    pub pairs_per_second: f64,
+    /// Bytes of keys and values per second of this run.
+    pub bytes_per_second: f64,
+    /// Seconds this run has lasted.
+    pub elapsed_seconds: f64,
+    /// Seconds left, if that can be told.
+    pub eta_seconds: Option<f64>,
+    /// Bytes free on the target's file system.
+    pub disk_free: Option<u64>,
+    /// Process that wrote it.
+    pub pid: u32,
+    /// Unix seconds when it was written.
+    pub updated: u64,
+    /// What to do next, in words.
+    pub next: String,
+}
+
+impl Status {
+    /// Fills in what follows from the state.
+    pub fn set_state(&mut self, state: &State) {
+        let phase = &state.phase;
+        self.phase = phase.name().to_owned();
+        self.summary = phase.to_string();
+        self.height = phase.height().map(|height| height.0).or(self.height);
+        self.applied = phase.applied().map(|applied| applied.0);
+        if let Phase::Restoring { chunks, restored, proven, .. } = phase {
+            self.chunks = (*chunks, restored.count(), proven.count());
+        } else if phase.applied().is_some() {
+            self.chunks = (self.chunks.0, self.chunks.0, self.chunks.0);
+        }
+        self.next = match phase {
+            Phase::Done { .. } => "nothing: start the node on store/v2; `storeshift verify` proves the target again",
+            Phase::Halted { .. } => "look at the verdict, then `storeshift verify --repair` or `storeshift abort`",
+            Phase::Aborted => "run `storeshift abort` again to finish wiping",
+            Phase::Switching { fence: Fence::Raising, .. } => "wait, or run again",
+            _ => "wait while it runs; if it does not, run the same `storeshift run` again to continue",
+        }
+        .to_owned();
+    }
+
+    /// Fills in the counters, and rates and time left that follow from them and those at the start of the run.
+    pub fn set_counts(&mut self, counts: Counts, at_start: Counts, elapsed: f64) {
+        self.counts = counts;
+        self.elapsed_seconds = elapsed;
+        let done = |counts: Counts| (counts.pairs_restored + counts.pairs_proven) as f64 / 2.0;
+        let per_second = |amount: f64| if elapsed > 0.0 { amount / elapsed } else { 0.0 };
+        self.pairs_per_second = per_second(done(counts) - done(at_start));
+        self.bytes_per_second = per_second(counts.bytes as f64);
+        let left = counts.pairs_total as f64 - done(counts);
+        let versions_left = self.tip.saturating_sub(self.applied.unwrap_or(self.tip)) as f64;
+        let versions_per_second = per_second(counts.versions as f64);
+        self.eta_seconds = match self.phase.as_str() {
+            "Restoring" if self.pairs_per_second > 0.0 => Some(left / self.pairs_per_second),
+            "Syncing" if versions_per_second > 0.0 => Some(versions_left / versions_per_second),
+            _ => None,
+        };
+    }
+}

@@ -1,0 +1,334 @@
+//! Verifying a target again: every chunk, every tree top, the newest version, with and without the source; and redoing
+//! what is damaged.
+
+use super::Migrator;
+use crate::{
+    error::Error,
+    iavl::{Claim, NodeKey, prove},
+    machine::Phase,
+    model::{Change, StoreKey, Verdict, Version},
+    phases::{self, PhaseError, prove::Damage},
+    target::{Access, Commitment, Storage},
+};
+use std::collections::BTreeSet;
+
+/// What verifying found.
+#[derive(Debug, Default)]
+pub struct Findings {
+    /// Chunks read back and proven in this run and, if it continued one, before.
+    pub chunks: u64,
+    /// Pairs in them.
+    pub pairs: u64,
+    /// Damaged chunks.
+    pub damaged: Vec<Damage>,
+    /// What is wrong outside chunks.
+    pub wrong: Vec<Verdict>,
+    /// Chunks that were redone and prove now.
+    pub repaired: Vec<u64>,
+    /// The newest version compared pair by pair, where it is not the snapshot.
+    pub tip: Option<Version>,
+    /// Versions whose app hashes were compared with the source's.
+    pub compared: u64,
+}
+
+impl Findings {
+    /// Whether everything proves.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.damaged.is_empty() && self.wrong.is_empty()
+    }
+}
+
+impl Migrator {
+    /// Proves the target again. With `source` the snapshot is also taken anew from the source and compared, and the app
+    /// hashes of all versions since; with `repair` damaged chunks are redone from the source.
+    ///
+    /// # Errors
+    /// The job has not come so far, the target could not be read, or somebody asked to stop; what is wrong with the
+    /// target is in the findings.
+    pub fn verify(&self, source: bool, repair: bool) -> Result<Findings, Error> {
+        let (height, applied) = self.verifiable()?;
+        let mut findings = Findings::default();
+        if source {
+            self.compare_with_source(height, applied, &mut findings)?;
+        }
+        self.check_chunks(height, &mut findings)?;
+        if repair && !findings.damaged.is_empty() {
+            self.repair(height, &mut findings)?;
+        }
+        match self.check_tops(height, false) {
+            Ok(_) => {}
+            Err(PhaseError::Verdict(verdict)) => findings.wrong.push(verdict),
+            Err(error) => return Err(self.ended(error)),
+        }
+        if findings.is_sound() {
+            self.check_strays(height, applied, &mut findings)?;
+        }
+        if applied > height && findings.is_sound() {
+            self.check_tip(applied, &mut findings)?;
+        }
+        Ok(findings)
+    }
+
+    /// The snapshot version and the newest one, if the target claims to hold them.
+    fn verifiable(&self) -> Result<(Version, Version), Error> {
+        let phase = &self.recorder.state().phase;
+        let restored = match phase {
+            Phase::Halted { from, .. } => from,
+            phase => phase,
+        };
+        let whole = match restored {
+            Phase::Restoring { chunks, restored, joined, .. } => *joined && restored.count() == *chunks,
+            Phase::Syncing { .. } | Phase::Switching { .. } | Phase::Done { .. } => true,
+            _ => false,
+        };
+        match phase.height() {
+            Some(height) if whole => Ok((height, phase.applied().unwrap_or(height))),
+            _ => Err(Error::Blocked {
+                what: format!("there is nothing to verify yet: {phase}"),
+                advice: "Nothing was changed. Run `storeshift run` to the end first; it verifies everything it writes."
+                    .to_owned(),
+            }),
+        }
+    }
+
+    fn check_chunks(&self, height: Version, findings: &mut Findings) -> Result<(), Error> {
+        let spans = self.written(|_| true)?;
+        let (work, target, stop) = (self.work(), &self.target, &self.stop);
+        phases::in_parallel(
+            self.tuning.workers,
+            spans,
+            |span, report| {
+                for written in &span {
+                    if stop.is_asked() {
+                        return Err(PhaseError::Stopped);
+                    }
+                    let damage = phases::prove::check(work, target, height, written)?;
+                    report((written.chunk.leaves, damage));
+                }
+                Ok(())
+            },
+            |(leaves, damage): (u64, Option<Damage>)| {
+                match damage {
+                    Some(damage) => findings.damaged.push(damage),
+                    None => {
+                        findings.chunks += 1;
+                        findings.pairs += leaves;
+                    }
+                }
+                Ok(())
+            },
+        )
+        .map_err(|error| self.ended(error))?;
+        findings.damaged.sort_by_key(|damage| damage.id);
+        Ok(())
+    }
+
+    /// Takes the snapshot anew and compares app hashes: the journal could be wrong as well.
+    fn compare_with_source(&self, height: Version, applied: Version, findings: &mut Findings) -> Result<(), Error> {
+        crate::reconcile::source(&self.job.source, self.recorder.state(), self.source.as_ref())?;
+        let missing = || PhaseError::Refused(format!("the source has no commit info of version {height} any more"));
+        let info = self.source.commit_info(height)?.ok_or_else(missing)?;
+        let taken = phases::snapshot::take(self.source.as_ref(), &info, self.job.plan.chunk_leaves, &self.stop)?;
+        for (index, (taken, store)) in (0u32..).zip(taken.spines.iter().zip(&self.manifest.stores)) {
+            if *taken != self.recorder.journal().spine(index)? {
+                let what = "the journal's spine is not the source's".to_owned();
+                findings.wrong.push(Verdict::Store { store: store.name.clone(), what });
+            }
+        }
+        for ((id, taken), kept) in (0..).zip(&taken.chunks).zip(self.all_chunks()?) {
+            if *taken != kept {
+                let store = self.manifest.stores.get(kept.store as usize).map(|store| store.name.clone());
+                let what = "the journal's chunk is not the source's".to_owned();
+                findings.wrong.push(Verdict::Chunk { chunk: id, store: store.unwrap_or("?".into()), what });
+            }
+        }
+        let Some(sc) = &self.target.sc else { return Ok(()) };
+        for version in height.0..=applied.0 {
+            let version = Version(version);
+            let Some(expected) = self.source.commit_info(version)?.map(|info| info.app_hash()) else { continue };
+            match sc.commit_info(version)?.map(|info| info.app_hash()) {
+                Some(found) if found == expected => findings.compared += 1,
+                Some(found) => findings.wrong.push(Verdict::AppHash { version, expected, found }),
+                None => {
+                    let what = format!("SC has no commit info of version {version}");
+                    findings.wrong.push(Verdict::Store { store: "(all)".into(), what });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Redoes each damaged chunk from the source: pairs that should not be there are removed by name, the right ones are
+    /// written again, and the chunk is proven once more.
+    fn repair(&self, height: Version, findings: &mut Findings) -> Result<(), Error> {
+        let damaged: BTreeSet<u64> = findings.damaged.iter().map(|damage| damage.id).collect();
+        let mut left = Vec::new();
+        for written in self.written(|id| damaged.contains(&id))?.into_iter().flatten() {
+            if let Some(ss) = &self.target.ss {
+                self.remove_strangers(ss.as_ref(), height, &written)?;
+            }
+            let again = phases::restore::redo(
+                self.work(),
+                self.source.as_ref(),
+                &self.target,
+                height,
+                written.id,
+                &written.chunk,
+            )?;
+            if again != written.restored {
+                let store = self.manifest.stores.get(written.chunk.store as usize);
+                let what =
+                    "redone from the source it comes out different from what was recorded: the source changed, or \
+                            the journal is wrong"
+                        .to_owned();
+                let store = store.map_or("?".into(), |store| store.name.clone());
+                left.push(Damage { id: written.id, store, what });
+                continue;
+            }
+            match phases::prove::check(self.work(), &self.target, height, &written)? {
+                None => {
+                    findings.repaired.push(written.id);
+                    findings.chunks += 1;
+                    findings.pairs += written.chunk.leaves;
+                }
+                Some(mut damage) => {
+                    damage.what.push_str(
+                        "; redoing the chunk did not help, because a damaged file stays in the engine's way: abort and run \
+                         again into a new target",
+                    );
+                    left.push(damage);
+                }
+            }
+        }
+        findings.damaged = left;
+        Ok(())
+    }
+
+    fn remove_strangers(
+        &self,
+        ss: &dyn Storage,
+        height: Version,
+        written: &phases::prove::Written,
+    ) -> Result<(), Error> {
+        let Some(store) = self.manifest.stores.get(written.chunk.store as usize) else { return Ok(()) };
+        let claim = Claim { key: NodeKey::new(written.chunk.version, written.chunk.nonce), hash: written.chunk.hash };
+        let mut keys = BTreeSet::new();
+        let mut nodes = self.source.nodes(&store.name);
+        prove(&mut nodes, claim, self.tuning.memory / 8, &mut |node| {
+            if node.children.is_none() {
+                keys.insert(node.key.to_vec());
+            }
+            true
+        })
+        .map_err(|why| PhaseError::Unproven {
+            store: store.name.clone(),
+            version: height,
+            why: Box::new(why),
+        })?;
+        let from: &[u8] = if written.opens_store { &[] } else { &written.restored.first_key };
+        let mut strangers = Vec::new();
+        let mut pairs = ss.pairs(&store.name, height, from)?;
+        // Where the engine cannot read on, writing the right pairs again is all that can be tried.
+        while let Ok(Some(pair)) = pairs.next() {
+            if written.until.as_deref().is_some_and(|until| pair.key >= until) {
+                break;
+            }
+            if !keys.contains(pair.key) {
+                strangers.push(Change { key: pair.key.to_vec(), value: None });
+            }
+        }
+        drop(pairs);
+        if !strangers.is_empty() {
+            ss.write_version(height, &[(store.name.clone(), &strangers)], false, true)?;
+        }
+        Ok(())
+    }
+
+    /// Records that no tree leads to: only while nothing was applied after the snapshot is it known how many there are.
+    fn check_strays(&self, height: Version, applied: Version, findings: &mut Findings) -> Result<(), Error> {
+        let Some(sc) = &self.target.sc else { return Ok(()) };
+        if applied > height || sc.latest()? != Some(height) {
+            return Ok(());
+        }
+        for store in &self.manifest.stores {
+            // All nodes and one root record.
+            let expected = store.leaves.saturating_mul(2).saturating_sub(1).max(u64::from(store.leaves > 0)) + 1;
+            let expected = if store.leaves == 0 { 1 } else { expected };
+            let found = sc.count(&store.name)?;
+            if found != expected {
+                let what = format!("SC has {found} records where the tree has {expected}");
+                findings.wrong.push(Verdict::Store { store: store.name.clone(), what });
+            }
+        }
+        Ok(())
+    }
+
+    /// Walks every tree of the newest version and compares SS with it pair by pair.
+    fn check_tip(&self, tip: Version, findings: &mut Findings) -> Result<(), Error> {
+        let Some(sc) = &self.target.sc else { return Ok(()) };
+        let Some(info) = sc.commit_info(tip)? else { return Ok(()) };
+        let expected = if self.job.source.tip == tip { self.job.source.tip_app_hash } else { info.app_hash() };
+        if info.app_hash() != expected {
+            findings.wrong.push(Verdict::AppHash { version: tip, expected, found: info.app_hash() });
+        }
+        for store in &info.stores {
+            if self.stop.is_asked() {
+                return Err(self.ended(PhaseError::Stopped));
+            }
+            let root = store.root.unwrap_or(crate::model::Hash::EMPTY);
+            let what = self.check_store_at(sc.as_ref(), &store.name, tip, root).map_err(|error| self.ended(error))?;
+            findings.wrong.extend(what.map(|what| Verdict::Store { store: store.name.clone(), what }));
+        }
+        findings.tip = Some(tip);
+        Ok(())
+    }
+
+    fn check_store_at(
+        &self,
+        sc: &dyn Commitment,
+        store: &StoreKey,
+        version: Version,
+        root: crate::model::Hash,
+    ) -> Result<Option<String>, PhaseError> {
+        let mut pairs = self.target.ss.as_ref().map(|ss| ss.pairs(store, version, &[])).transpose()?;
+        let mut different = None;
+        let mut compare = |key: &[u8], value: &[u8]| {
+            let Some(pairs) = &mut pairs else { return true };
+            match pairs.next() {
+                Ok(Some(pair)) if pair.key == key && pair.value == value => return true,
+                Ok(_) => different = Some(format!("SS differs from the tree at key {}", crate::model::to_hex(key))),
+                Err(error) => different = Some(format!("SS: {error}")),
+            }
+            false
+        };
+        let Some(key) = phases::conclude::root_key(sc, store, version)? else {
+            return Ok(Some(format!("there is no root record of version {version}")));
+        };
+        if let Some(key) = key {
+            let mut nodes = sc.nodes(store, Access::Runs)?;
+            let proof = prove(&mut nodes, Claim { key, hash: root }, self.tuning.memory / 4, &mut |node| {
+                node.children.is_some() || compare(node.key, node.value)
+            });
+            if let Err(why) = proof {
+                return Ok(Some(different.unwrap_or_else(|| format!("version {version}: {why}"))));
+            }
+        } else if root != crate::model::Hash::EMPTY {
+            return Ok(Some(format!("the tree of version {version} is empty")));
+        }
+        match pairs.as_mut().map(|pairs| pairs.next()) {
+            Some(Ok(Some(pair))) => {
+                Ok(Some(format!("SS has a pair that the tree has not: {}", crate::model::to_hex(pair.key))))
+            }
+            Some(Err(error)) => Ok(Some(format!("SS: {error}"))),
+            _ => Ok(None),
+        }
+    }
+
+    fn ended(&self, error: PhaseError) -> Error {
+        match error {
+            PhaseError::Stopped => Error::Stopped(self.stop.reason().unwrap_or_else(|| "on request".to_owned())),
+            error => error.into(),
+        }
+    }
+}

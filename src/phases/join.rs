@@ -1,0 +1,108 @@
+//! Joining: once all chunks are durable, the spines above them, the root records and the empty stores are written.
+
+use super::PhaseError;
+use crate::{
+    iavl::{NodeKey, SpineNode, numbering},
+    model::{Restored, StoreEntry, Version, to_hex},
+    target::{StoreRecords, Target},
+};
+
+/// What joining needs to know of a finished chunk.
+pub struct Joint {
+    /// Its first post-order ordinal.
+    pub first_ordinal: u64,
+    /// Its smallest key.
+    pub first_key: Vec<u8>,
+    /// Its largest key.
+    pub last_key: Vec<u8>,
+}
+
+impl Joint {
+    /// The joint of a chunk that begins at this ordinal.
+    #[must_use]
+    pub fn new(first_ordinal: u64, restored: Restored) -> Joint {
+        Joint { first_ordinal, first_key: restored.first_key, last_key: restored.last_key }
+    }
+}
+
+/// Checks what no hash covers at the joints of the chunks: keys ascend from chunk to chunk, and each spine node's key is
+/// the smallest key of its right subtree.
+///
+/// # Errors
+/// In words, what is wrong with the tree.
+pub fn check_joints(spine: &[SpineNode], joints: &[Joint]) -> Result<(), String> {
+    for (before, after) in joints.iter().zip(joints.iter().skip(1)) {
+        if before.last_key >= after.first_key {
+            return Err(format!(
+                "keys do not ascend from one chunk to the next: {} is followed by {}",
+                to_hex(&before.last_key),
+                to_hex(&after.first_key)
+            ));
+        }
+    }
+    for node in spine {
+        let first = node.right_first_ordinal();
+        let right = joints.binary_search_by_key(&first, |joint| joint.first_ordinal).ok().and_then(|at| joints.get(at));
+        match right {
+            Some(joint) if joint.first_key == node.key => {}
+            Some(joint) => {
+                return Err(format!(
+                    "the inner node with ordinal {} (version {}) has key {}, the smallest key of its right subtree is {}",
+                    node.ordinal,
+                    node.version,
+                    to_hex(&node.key),
+                    to_hex(&joint.first_key)
+                ));
+            }
+            None => return Err(format!("no chunk begins at ordinal {first}, where a right subtree begins")),
+        }
+    }
+    Ok(())
+}
+
+/// Checks the joints of every store and writes its spine and root record, then brings SC into its final
+/// shape. Without SC there is nothing to do but the checks.
+///
+/// # Errors
+/// The source's keys are out of order, or the target could not be written.
+pub fn run(
+    target: &Target,
+    height: Version,
+    stores: &mut dyn Iterator<Item = Result<(StoreEntry, Vec<SpineNode>, Vec<Joint>), PhaseError>>,
+) -> Result<(), PhaseError> {
+    let mut names = Vec::new();
+    for store in stores {
+        let (store, spine, joints) = store?;
+        names.push(store.name.clone());
+        check_joints(&spine, &joints).map_err(|what| PhaseError::Damaged {
+            store: store.name.clone(),
+            version: height,
+            what,
+        })?;
+        let Some(sc) = &target.sc else { continue };
+        sc.write_records(&[root_records(&store, &spine, height)?], None, false)?;
+    }
+    if let Some(sc) = &target.sc {
+        sc.sync()?;
+        // Before reading back, so that what is proven is what stays.
+        sc.settle(&names)?;
+    }
+    Ok(())
+}
+
+/// A store's spine and its root record: (H, 1) is always a reference, or empty for the empty tree.
+fn root_records(store: &StoreEntry, spine: &[SpineNode], height: Version) -> Result<StoreRecords, PhaseError> {
+    let too_large = || PhaseError::Bug("a nonce does not fit although the store's size was checked");
+    let mut records = Vec::with_capacity(spine.len() + 1);
+    for node in spine {
+        let mut record = Vec::new();
+        let key = node.encode_record(&mut record).ok_or_else(too_large)?;
+        records.push((key, record));
+    }
+    let root = match store.top {
+        None => Vec::new(),
+        Some((version, ordinal)) => numbering::node_key(version, ordinal).ok_or_else(too_large)?.to_bytes().to_vec(),
+    };
+    records.push((NodeKey::root_of(height), root));
+    Ok((store.name.clone(), records))
+}

@@ -1,0 +1,171 @@
+//! The phases: carrying out a step. Each takes what the machine asked for, works between source and target, and says
+//! what has become true; the driver records it.
+//!
+//! Owns all work between source and target and every comparison between them. Knows no journal: what must survive goes
+//! out through the callbacks and return values.
+
+pub mod conclude;
+mod error;
+pub mod join;
+pub mod prove;
+pub mod restore;
+pub mod snapshot;
+pub mod switch;
+pub mod sync;
+
+use crate::{
+    model::{Chunk, ChunkId, Manifest, StoreEntry},
+    plan::Tuning,
+    progress::{Progress, Stop},
+};
+
+pub use error::PhaseError;
+
+/// What every phase works with.
+#[derive(Clone, Copy)]
+pub struct Work<'a> {
+    /// The snapshot's stores.
+    pub manifest: &'a Manifest,
+    /// Raised as work gets done.
+    pub progress: &'a Progress,
+    /// Heeded between units of work.
+    pub stop: &'a Stop,
+    /// How many hands, how much memory.
+    pub tuning: Tuning,
+}
+
+impl Work<'_> {
+    fn store(&self, chunk: &Chunk) -> Result<&StoreEntry, PhaseError> {
+        self.manifest.stores.get(chunk.store as usize).ok_or(PhaseError::Bug("a chunk of a store that does not exist"))
+    }
+
+    /// Bytes one worker may hold of a subtree being proven.
+    fn piece_bytes(&self) -> usize {
+        self.tuning.memory / self.tuning.workers.max(1) / 4
+    }
+
+    /// Bytes one worker may gather for a sorted run.
+    fn run_bytes(&self) -> usize {
+        self.tuning.memory / self.tuning.workers.max(1) / 4
+    }
+
+    fn heed_stop(&self) -> Result<(), PhaseError> {
+        if self.stop.is_asked() { Err(PhaseError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Chunks that are done together by one worker: neighbours in one store.
+type Span = Vec<(ChunkId, Chunk)>;
+
+/// Cuts open chunks, ascending by number, into spans of neighbours with at most about `leaves` leaves.
+fn spans(open: Vec<(ChunkId, Chunk)>, leaves: u64) -> Vec<Span> {
+    let mut spans: Vec<Span> = Vec::new();
+    let mut gathered = 0;
+    for (id, chunk) in open {
+        let follows = spans
+            .last()
+            .and_then(|span| span.last())
+            .is_some_and(|(last, before)| last + 1 == id && before.store == chunk.store);
+        if !follows || gathered + chunk.leaves > leaves {
+            spans.push(Vec::new());
+            gathered = 0;
+        }
+        gathered += chunk.leaves;
+        if let Some(span) = spans.last_mut() {
+            span.push((id, chunk));
+        }
+    }
+    spans
+}
+
+/// Runs `work` on every item with several workers and hands each result to `done` on the calling thread, in the order
+/// they are finished. The first error, of either, stops everybody after the unit in flight and is returned.
+pub(crate) fn in_parallel<T: Send, R: Send>(
+    workers: usize,
+    items: Vec<T>,
+    work: impl Fn(T, &mut dyn FnMut(R) -> bool) -> Result<(), PhaseError> + Sync,
+    mut done: impl FnMut(R) -> Result<(), PhaseError>,
+) -> Result<(), PhaseError> {
+    use std::sync::{Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering, mpsc::sync_channel};
+    let workers = workers.clamp(1, items.len().max(1));
+    let queue = Mutex::new(items.into_iter());
+    let failed = AtomicBool::new(false);
+    // As deep as there are workers: results are small, and a slow journal must hold the workers up, not fill memory.
+    let (sender, receiver) = sync_channel::<Result<R, PhaseError>>(workers);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            let (sender, queue, failed, work) = (sender.clone(), &queue, &failed, &work);
+            scope.spawn(move || {
+                while !failed.load(Ordering::SeqCst) {
+                    let Some(item) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
+                    let mut report = |result| sender.send(Ok(result)).is_ok() && !failed.load(Ordering::SeqCst);
+                    if let Err(error) = work(item, &mut report) {
+                        failed.store(true, Ordering::SeqCst);
+                        // Nobody listens any more only if the other side failed first.
+                        let _ = sender.send(Err(error));
+                        return;
+                    }
+                }
+            });
+        }
+        drop(sender);
+        let mut outcome = Ok(());
+        for result in receiver {
+            let result = match (&outcome, result) {
+                (Ok(()), result) => result.and_then(&mut done),
+                // What else was in flight when the first error came is finished work: it is recorded, not lost, unless
+                // recording is what failed.
+                (Err(PhaseError::Record(_)), _) | (Err(_), Err(_)) => continue,
+                (Err(_), Ok(result)) => done(result),
+            };
+            if let Err(error) = result {
+                failed.store(true, Ordering::SeqCst);
+                if outcome.is_ok() {
+                    outcome = Err(error);
+                }
+            }
+        }
+        outcome
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Hash, Version};
+
+    fn chunk(store: u32, leaves: u64) -> Chunk {
+        Chunk { store, version: Version(1), nonce: 1, hash: Hash::EMPTY, height: 0, leaves, first_ordinal: 0 }
+    }
+
+    #[test]
+    fn spans_are_neighbours_in_one_store_within_the_leaf_bound() {
+        let open = [(0, 0, 10), (1, 0, 10), (2, 0, 10), (3, 1, 5), (5, 1, 5), (6, 1, 5), (7, 1, 500)];
+        let open = open.map(|(id, store, leaves)| (id, chunk(store, leaves))).to_vec();
+        let ids: Vec<Vec<u64>> =
+            spans(open, 20).into_iter().map(|span| span.into_iter().map(|(id, _)| id).collect()).collect();
+        assert_eq!(ids, [vec![0, 1], vec![2], vec![3], vec![5, 6], vec![7]]);
+    }
+
+    #[test]
+    fn an_error_of_one_worker_stops_all_and_is_returned_after_finished_work_is_recorded() {
+        let mut recorded = 0;
+        let outcome = in_parallel(
+            2,
+            (0..1000).collect(),
+            |item: u32, report| {
+                if item == 40 {
+                    return Err(PhaseError::Stopped);
+                }
+                report(item);
+                Ok(())
+            },
+            |_| {
+                recorded += 1;
+                Ok(())
+            },
+        );
+        assert!(matches!(outcome, Err(PhaseError::Stopped)));
+        assert!((40..1000).contains(&recorded), "{recorded}");
+    }
+}

@@ -1,0 +1,190 @@
+//! Reading back: every chunk is read from the target and proven there: its nodes against the Merkle hash, its records
+//! and pairs against the digests taken when they were written.
+
+use super::{PhaseError, Work, in_parallel};
+use crate::{
+    iavl::{Claim, NodeReader, ProveError, ProvenNode, numbering, prove},
+    model::{Chunk, ChunkId, RecordDigest, Restored, StoreKey, Verdict, Version},
+    progress::raise,
+    target::{Access, Storage, Target, TargetError},
+};
+
+/// One chunk to be read back.
+pub struct Written {
+    /// Its number.
+    pub id: ChunkId,
+    /// What the snapshot says of it.
+    pub chunk: Chunk,
+    /// What was written.
+    pub restored: Restored,
+    /// The first key of the chunk before it begins the range that must hold nothing else; none for a store's first.
+    pub opens_store: bool,
+    /// First key of the next chunk of the store; none for its last.
+    pub until: Option<Vec<u8>>,
+}
+
+/// What was found wrong with a chunk.
+#[derive(Debug)]
+pub struct Damage {
+    /// Its number.
+    pub id: ChunkId,
+    /// Its store.
+    pub store: StoreKey,
+    /// What is wrong, in words.
+    pub what: String,
+}
+
+impl From<Damage> for Verdict {
+    fn from(damage: Damage) -> Verdict {
+        Verdict::Chunk { chunk: damage.id, store: damage.store, what: damage.what }
+    }
+}
+
+/// Reads chunks back, in any order, and hands the number of each good one to `done`.
+///
+/// # Errors
+/// The first chunk that does not prove is a [`PhaseError::Verdict`].
+pub fn run(
+    work: Work<'_>,
+    target: &Target,
+    height: Version,
+    written: Vec<Vec<Written>>,
+    done: &mut dyn FnMut(Vec<ChunkId>) -> Result<(), PhaseError>,
+) -> Result<(), PhaseError> {
+    in_parallel(
+        work.tuning.workers,
+        written,
+        |span, report| {
+            let mut proven = Vec::with_capacity(span.len());
+            for written in &span {
+                if work.stop.is_asked() {
+                    break;
+                }
+                if let Some(damage) = check(work, target, height, written)? {
+                    return Err(PhaseError::Verdict(damage.into()));
+                }
+                raise(&work.progress.pairs_proven, written.chunk.leaves);
+                proven.push(written.id);
+            }
+            if !proven.is_empty() {
+                report(proven);
+            }
+            work.heed_stop()
+        },
+        done,
+    )
+}
+
+/// Reads one chunk back. What is wrong with it is an answer, not an error.
+///
+/// # Errors
+/// The target could not be read for a reason that another try may not meet.
+pub fn check(
+    work: Work<'_>,
+    target: &Target,
+    height: Version,
+    written: &Written,
+) -> Result<Option<Damage>, PhaseError> {
+    let store = work.store(&written.chunk)?.name.clone();
+    let what = match check_trees(work, target, &store, written)? {
+        Some(what) => Some(what),
+        None => check_pairs(target, &store, height, written)?,
+    };
+    Ok(what.map(|what| Damage { id: written.id, store, what }))
+}
+
+fn check_trees(
+    work: Work<'_>,
+    target: &Target,
+    store: &StoreKey,
+    written: &Written,
+) -> Result<Option<String>, PhaseError> {
+    let (Some(sc), Some(expected)) = (&target.sc, written.restored.sc) else { return Ok(None) };
+    let chunk = &written.chunk;
+    let Some(key) = numbering::node_key(chunk.version, chunk.root_ordinal()) else {
+        return Err(PhaseError::Bug("a nonce does not fit although the store's size was checked"));
+    };
+    let mut nodes: Box<dyn NodeReader + Send + '_> = sc.nodes(store, Access::Runs)?;
+    let mut digest = RecordDigest::new(super::restore::SC_DIGEST);
+    let mut ordinal = chunk.first_ordinal;
+    let mut misplaced = None;
+    let mut record = Vec::new();
+    let mut take = |node: &ProvenNode<'_>| {
+        record.clear();
+        let expected = numbering::encode_record(node, ordinal, &mut record);
+        ordinal += 1;
+        if expected != Some(node.at) {
+            misplaced = Some(format!("SC node {} lies where ordinal {} should not be", node.at, ordinal - 1));
+            return false;
+        }
+        digest.add(&node.at.to_bytes());
+        digest.add(&record);
+        true
+    };
+    match prove(&mut nodes, Claim { key, hash: chunk.hash }, work.piece_bytes(), &mut take) {
+        Err(ProveError::Read(error)) if !error.corrupt => Err(PhaseError::Target(TargetError::Engine {
+            path: std::path::PathBuf::from("sc"),
+            doing: "read back",
+            message: error.message,
+        })),
+        Err(ProveError::Sink) => Ok(Some(misplaced.unwrap_or_default())),
+        Err(why) => Ok(Some(format!("SC: {why}"))),
+        Ok(proof) if proof.leaves != chunk.leaves => {
+            Ok(Some(format!("SC has {} pairs where {} were written", proof.leaves, chunk.leaves)))
+        }
+        Ok(_) if digest.take() != expected => {
+            Ok(Some("SC records prove but are not the ones that were written".to_owned()))
+        }
+        Ok(_) => Ok(None),
+    }
+}
+
+fn check_pairs(
+    target: &Target,
+    store: &StoreKey,
+    height: Version,
+    written: &Written,
+) -> Result<Option<String>, PhaseError> {
+    let (Some(ss), Some(expected)) = (&target.ss, written.restored.ss) else { return Ok(None) };
+    match digest_pairs(ss.as_ref(), store, height, written) {
+        Ok(Ok((digest, _))) if digest == expected => Ok(None),
+        Ok(Ok((_, count))) => Ok(Some(format!(
+            "SS has {count} pairs where {} were written, and their digest differs",
+            written.chunk.leaves
+        ))),
+        Ok(Err(what)) => Ok(Some(what)),
+        Err(TargetError::Corrupt { what, .. }) => Ok(Some(format!("SS: {what}"))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+type Digested = Result<(crate::model::Digest, u64), String>;
+
+fn digest_pairs(
+    ss: &dyn Storage,
+    store: &StoreKey,
+    height: Version,
+    written: &Written,
+) -> Result<Digested, TargetError> {
+    let mut digest = RecordDigest::new(super::restore::SS_DIGEST);
+    let mut count = 0;
+    // From where the chunk before ends, so that a pair that should not be between two chunks is noticed.
+    let from: &[u8] = if written.opens_store { &[] } else { &written.restored.first_key };
+    let mut pairs = ss.pairs(store, height, from)?;
+    while let Some(pair) = pairs.next()? {
+        if written.until.as_deref().is_some_and(|until| pair.key >= until) {
+            break;
+        }
+        if pair.version != height {
+            return Ok(Err(format!(
+                "SS pair {} has version {}, the snapshot is {height}",
+                crate::model::to_hex(pair.key),
+                pair.version
+            )));
+        }
+        digest.add(pair.key);
+        digest.add(pair.value);
+        count += 1;
+    }
+    Ok(Ok((digest.take(), count)))
+}

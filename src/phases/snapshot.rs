@@ -1,0 +1,146 @@
+//! Snapshotting: pin the version, check its app hash, prove every store's spine, list the chunks.
+
+use super::PhaseError;
+use crate::{
+    iavl::{Claim, Cut, SpineNode, cut},
+    model::{Chunk, CommitInfo, Hash, Manifest, StoreEntry, Version, check_store_keys},
+    plan::{At, Plan},
+    progress::Stop,
+    source::{Source, StoreRoot},
+};
+
+/// A snapshot, ready to be recorded.
+pub struct Snapshot {
+    /// The stores.
+    pub manifest: Manifest,
+    /// All chunks; a chunk's number is its index.
+    pub chunks: Vec<Chunk>,
+    /// The spine of each store.
+    pub spines: Vec<Vec<SpineNode>>,
+}
+
+/// Finds the version a plan means and checks that it can be migrated: its commit info is there, every store has its
+/// root, the app hash is the trusted one, and the store names can be laid out. Reads a few records per store.
+///
+/// # Errors
+/// Why not; nothing has been written anywhere.
+pub fn preflight(source: &dyn Source, plan: &Plan) -> Result<CommitInfo, PhaseError> {
+    let latest = source.latest()?;
+    let height = match plan.at {
+        At::Latest => latest,
+        At::Version(version) if version > latest => {
+            return Err(PhaseError::Refused(format!(
+                "version {version} was asked for, the newest version in the database is {latest}"
+            )));
+        }
+        At::Version(version) => version,
+        At::Oldest => oldest(source, latest)?,
+    };
+    let info = whole(source, height)?.map_err(PhaseError::Refused)?;
+    let found = info.app_hash();
+    if let Some(trusted) = plan.app_hash
+        && trusted != found
+    {
+        return Err(PhaseError::Refused(format!(
+            "the database's app hash at version {height} is {found}, the trusted one is {trusted}: this is another chain, \
+             another version (a block's header carries the app hash of the version before it), or a damaged database"
+        )));
+    }
+    let names: Vec<_> = info.stores.iter().map(|store| store.name.clone()).collect();
+    check_store_keys(&names)?;
+    Ok(info)
+}
+
+/// The oldest version from which on every version is whole, up to the latest. Roots that pruning left behind alone look
+/// like versions, so only the contiguous run that ends at the latest counts.
+fn oldest(source: &dyn Source, latest: Version) -> Result<Version, PhaseError> {
+    let mut oldest = latest;
+    while oldest.0 > 1 {
+        let before = Version(oldest.0 - 1);
+        match whole(source, before) {
+            Ok(Ok(_)) => oldest = before,
+            Ok(Err(_)) | Err(PhaseError::Source(crate::source::SourceError::Legacy { .. })) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(oldest)
+}
+
+/// The commit info of a version all of whose stores have the root it records; or, in words, what is missing.
+fn whole(source: &dyn Source, version: Version) -> Result<Result<CommitInfo, String>, PhaseError> {
+    let Some(info) = source.commit_info(version)? else {
+        return Ok(Err(format!("the database has no commit info of version {version}")));
+    };
+    for store in &info.stores {
+        let name = &store.name;
+        let Some(root) = store.root else {
+            return Ok(Err(format!(
+                "store {name} has no root in the commit info of version {version}: SDK 0.46 and older counted memory stores \
+                 into the app hash, which no store/v2 can reproduce. This release migrates versions written by SDK 0.47 or \
+                 later"
+            )));
+        };
+        if store.version != version {
+            return Ok(Err(format!(
+                "store {name} is recorded at version {} in the commit info of version {version}: it is no IAVL store, or \
+                 the record is not what a node would accept",
+                store.version
+            )));
+        }
+        let found = source.root(name, version)?;
+        let fits = match found {
+            None => {
+                return Ok(Err(format!(
+                    "store {name} has no tree of version {version}: the version was pruned, or a crash tore it"
+                )));
+            }
+            Some(StoreRoot::Empty) => root == Hash::EMPTY,
+            Some(StoreRoot::At(_)) => root != Hash::EMPTY,
+        };
+        if !fits {
+            return Ok(Err(format!(
+                "store {name} at version {version} is empty on one side only: tree and commit info disagree"
+            )));
+        }
+    }
+    Ok(Ok(info))
+}
+
+/// Proves every store's spine at the version of `info` and cuts the trees into chunks.
+///
+/// # Errors
+/// The first node that does not prove, by store; or the request to stop.
+pub fn take(source: &dyn Source, info: &CommitInfo, chunk_leaves: u64, stop: &Stop) -> Result<Snapshot, PhaseError> {
+    let mut stores = Vec::new();
+    let mut chunks: Vec<Chunk> = Vec::new();
+    let mut spines = Vec::new();
+    for (index, store) in (0u32..).zip(&info.stores) {
+        if stop.is_asked() {
+            return Err(PhaseError::Stopped);
+        }
+        let hash = store.root.ok_or(PhaseError::Bug("a store without a root passed the preflight"))?;
+        let missing = || PhaseError::Refused(format!("store {} has no tree of version {}", store.name, info.version));
+        let root = source.root(&store.name, info.version)?.ok_or_else(missing)?;
+        let (found, top) = match root {
+            StoreRoot::Empty => (Cut::default(), None),
+            StoreRoot::At(key) => {
+                let mut nodes = source.nodes(&store.name);
+                let found = cut(&mut nodes, Claim { key, hash }, index, chunk_leaves)
+                    .map_err(|why| PhaseError::unproven(&store.name, info.version, why))?;
+                let leaves: u64 = found.chunks.iter().map(|chunk| chunk.leaves).sum();
+                (found, Some((key.version, leaves.saturating_mul(2).saturating_sub(2))))
+            }
+        };
+        stores.push(StoreEntry {
+            name: store.name.clone(),
+            root: Some(hash),
+            top,
+            leaves: found.chunks.iter().map(|chunk| chunk.leaves).sum(),
+            first_chunk: chunks.len() as u64,
+            chunks: found.chunks.len() as u64,
+        });
+        chunks.extend(found.chunks);
+        spines.push(found.spine);
+    }
+    Ok(Snapshot { manifest: Manifest { stores, timestamp: info.timestamp }, chunks, spines })
+}

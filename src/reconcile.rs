@@ -1,0 +1,75 @@
+//! Reconciling on open: the journal against the source and the target it belongs to.
+//!
+//! Owns the judgement whether what is there can be continued. The target may be ahead of the journal by work in flight,
+//! never behind; the source may have grown, never gone back or become another chain.
+
+use crate::{
+    error::Error,
+    journal::SourceIdentity,
+    machine::{Phase, State},
+    model::{Hash, Version},
+    source::Source,
+    target::Target,
+};
+
+/// Checks that the source is the chain the job was born with and has not gone back.
+///
+/// # Errors
+/// [`Error::Blocked`], saying what differs.
+pub fn source(identity: &SourceIdentity, state: &State, source: &dyn Source) -> Result<(), Error> {
+    let advice = "The target still holds the migration of the first database. Give that one again, or use another target \
+                  directory for this one.";
+    let blocked = |what: String| Error::Blocked { what, advice: advice.to_owned() };
+    let latest = source.latest()?;
+    let applied = state.phase.applied().unwrap_or(identity.height);
+    let needed = identity.tip.max(applied);
+    if latest < needed {
+        return Err(blocked(format!(
+            "the source stands at version {latest}, but it stood at {needed} before: it was rolled back or replaced"
+        )));
+    }
+    for (version, expected) in [(identity.height, identity.app_hash), (identity.tip, identity.tip_app_hash)] {
+        let found = app_hash(source, version)?;
+        if found != Some(expected) {
+            return Err(blocked(format!(
+                "the source's app hash at version {version} is {}, but it was {expected} when the job was begun: this is \
+                 another chain, or it was rolled back and went another way",
+                found.map_or("not recorded".to_owned(), |hash| hash.to_string())
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn app_hash(source: &dyn Source, version: Version) -> Result<Option<Hash>, Error> {
+    Ok(source.commit_info(version)?.map(|info| info.app_hash()))
+}
+
+/// Checks that the target is not behind the journal.
+///
+/// # Errors
+/// [`Error::Blocked`], saying which engine is.
+pub fn target(state: &State, target: &Target) -> Result<(), Error> {
+    let Some(applied) = state.phase.applied() else { return Ok(()) };
+    if matches!(state.phase, Phase::Done { .. }) {
+        // Whoever runs on the target since may have gone on, or pruned; that is none of the journal's business.
+        return Ok(());
+    }
+    let sc = target.sc.as_ref().map(|sc| sc.latest()).transpose()?;
+    let ss = target.ss.as_ref().map(|ss| ss.latest()).transpose()?;
+    for (name, latest) in [("SC", sc), ("SS", ss)] {
+        let Some(latest) = latest else { continue };
+        if latest.is_none_or(|latest| latest < applied) {
+            return Err(Error::Blocked {
+                what: format!(
+                    "{name} stands at {}, but the journal says that version {applied} was durable there: the target was \
+                     replaced, restored from an older copy, or its disk lost acknowledged writes",
+                    latest.map_or("no version".to_owned(), |version| format!("version {version}"))
+                ),
+                advice: "The source is untouched. Run `storeshift abort` to wipe the target, then start over."
+                    .to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
