@@ -10,7 +10,7 @@ use std::{
 };
 
 /// Leaves of a chunk unless the plan says otherwise.
-pub const CHUNK_LEAVES: u64 = 16_384;
+pub const CHUNK_LEAVES: u64 = 8_192;
 
 /// What is migrated. The journal keeps it; a run with another one is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,11 +75,11 @@ pub struct Tuning {
 }
 
 impl Default for Tuning {
-    /// One worker per core, 160 MiB, 1 GiB of disk left free, switch when caught up.
+    /// One worker per core, 192 MiB, 1 GiB of disk left free, switch when caught up.
     fn default() -> Tuning {
         Tuning {
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(8),
-            memory: 160 << 20,
+            memory: 192 << 20,
             reserve: 1 << 30,
             switch: true,
         }
@@ -232,7 +232,33 @@ impl Default for Plan {
     }
 }
 
+/// How the memory is shared out. Half of it makes sorted runs long: the fewer runs a store has, the less has to be merged
+/// when it is brought into its final shape.
 impl Tuning {
+    /// Bytes for sorted runs of all workers.
+    #[must_use]
+    pub fn runs(&self) -> usize {
+        self.memory / 2
+    }
+
+    /// Bytes for subtrees being proven by all workers.
+    #[must_use]
+    pub fn pieces(&self) -> usize {
+        self.memory / 8
+    }
+
+    /// Bytes for the source's block cache.
+    #[must_use]
+    pub fn source_cache(&self) -> usize {
+        self.memory / 8
+    }
+
+    /// Bytes for the block cache of one engine of the target.
+    #[must_use]
+    pub fn engine_cache(&self) -> usize {
+        self.memory / 16
+    }
+
     /// Checks that values are in range.
     ///
     /// # Errors

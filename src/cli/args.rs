@@ -70,13 +70,13 @@ pub struct What {
     /// The app hash you trust for that version, from the header of the block after it; refuse if it differs
     #[arg(long, value_name = "HEX", conflicts_with = "plan")]
     app_hash: Option<String>,
-    /// Most pairs of a chunk [default: 16384]
+    /// Most pairs of a chunk [default: 8192]
     #[arg(long, value_name = "N", conflicts_with = "plan")]
     chunk_leaves: Option<u64>,
     /// Chunks in work at the same time [default: one per core, 8 at most]
     #[arg(long, value_name = "N", help_heading = "Tuning, free to change between runs")]
     workers: Option<usize>,
-    /// Memory for buffers and caches, in MiB [default: 160]
+    /// Memory for buffers and caches, in MiB [default: 192]
     #[arg(long, value_name = "MIB", help_heading = "Tuning, free to change between runs")]
     memory_mib: Option<usize>,
     /// Disk space to leave free, in MiB; the run stops before it goes below [default: 1024]

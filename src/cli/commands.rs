@@ -27,7 +27,7 @@ pub fn run(args: Args) -> Result<(), Error> {
 
 fn plan(args: PlanArgs) -> Result<(), Error> {
     let (paths, plan, tuning) = args.what.resolve()?;
-    let source = source::open(&paths.source, tuning.memory / 8)?;
+    let source = source::open(&paths.source, tuning.source_cache())?;
     let estimate = migrator::estimate(source.as_ref(), &paths, &plan, tuning)?;
     if args.json {
         report::json(&estimate);

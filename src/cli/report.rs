@@ -202,7 +202,7 @@ pub fn journal(job: &Job, state: &State, manifest: Option<&Manifest>, events: &[
     println!("state      {} (epoch {}, attempt {})", state.phase, state.epoch, state.attempt);
     if let Some(manifest) = manifest {
         println!();
-        println!("{:<24} {:>12} {:>8}  {}", "store", "keys", "chunks", "root");
+        println!("{:<24} {:>12} {:>8}  root", "store", "keys", "chunks");
         for store in &manifest.stores {
             let root = store.root.map_or("none".to_owned(), |root| root.to_string());
             println!("{:<24} {:>12} {:>8}  {root}", store.name.as_str(), store.leaves, store.chunks);

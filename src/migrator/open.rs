@@ -32,7 +32,6 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     let paths = &Paths { source: resolve(&paths.source), target: resolve(&paths.target) };
     keep_apart(paths)?;
     let place = Place::new(&paths.target);
-    let source_cache = (tuning.memory / 8).max(4 << 20);
     if !Journal::exists(&place.journal()) {
         if let Some(occupied) = place.occupied()? {
             return Err(Error::Blocked {
@@ -42,7 +41,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
                     .to_owned(),
             });
         }
-        let source = source::open(&paths.source, source_cache)?;
+        let source = source::open(&paths.source, tuning.source_cache())?;
         let job = plan_job(source.as_ref(), plan)?;
         estimate(source.as_ref(), paths, plan, tuning)?.check()?;
         begin(&place, &job)?;
@@ -61,7 +60,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     }
     let state = journal.state()?;
     refuse_aborted(&state)?;
-    let source: Arc<dyn Source> = Arc::from(source::open(&paths.source, source_cache)?);
+    let source: Arc<dyn Source> = Arc::from(source::open(&paths.source, tuning.source_cache())?);
     assemble(place, Some(source), journal, job, tuning, lock)
 }
 
@@ -79,7 +78,7 @@ pub fn inspect(target: &Path, source: Option<&Path>, tuning: Tuning) -> Result<M
     let job = journal.job()?;
     refuse_aborted(&journal.state()?)?;
     let source: Option<Arc<dyn Source>> = match source {
-        Some(path) => Some(Arc::from(source::open(&resolve(path), (tuning.memory / 8).max(4 << 20))?)),
+        Some(path) => Some(Arc::from(source::open(&resolve(path), tuning.source_cache())?)),
         None => None,
     };
     assemble(place, source, journal, job, tuning, lock)
@@ -175,11 +174,8 @@ fn assemble(
 #[cfg(feature = "rocksdb")]
 fn engines(place: &Place, job: JobId, parts: Parts, tuning: Tuning) -> Result<Target, Error> {
     use crate::target::rocks::{EngineTuning, RocksCommitment, RocksStorage};
-    let engine = EngineTuning {
-        cache: (tuning.memory / 8).max(4 << 20),
-        write_buffer: (tuning.memory / 16).max(4 << 20),
-        jobs: tuning.workers,
-    };
+    let engine =
+        EngineTuning { cache: tuning.engine_cache(), write_buffer: tuning.engine_cache(), jobs: tuning.workers };
     let mut target = Target { sc: None, ss: None };
     if parts.sc() {
         place.claim(&place.sc(), job)?;

@@ -215,7 +215,7 @@ impl Migrator {
         let claim = Claim { key: NodeKey::new(written.chunk.version, written.chunk.nonce), hash: written.chunk.hash };
         let mut keys = BTreeSet::new();
         let mut nodes = self.source.nodes(&store.name);
-        prove(&mut nodes, claim, self.tuning.memory / 8, &mut |node| {
+        prove(&mut nodes, claim, self.tuning.pieces(), &mut |node| {
             if node.children.is_none() {
                 keys.insert(node.key.to_vec());
             }
@@ -307,7 +307,7 @@ impl Migrator {
         };
         if let Some(key) = key {
             let mut nodes = sc.nodes(store, Access::Runs)?;
-            let proof = prove(&mut nodes, Claim { key, hash: root }, self.tuning.memory / 4, &mut |node| {
+            let proof = prove(&mut nodes, Claim { key, hash: root }, self.tuning.pieces(), &mut |node| {
                 node.children.is_some() || compare(node.key, node.value)
             });
             if let Err(why) = proof {

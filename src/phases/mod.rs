@@ -41,12 +41,12 @@ impl Work<'_> {
 
     /// Bytes one worker may hold of a subtree being proven.
     fn piece_bytes(&self) -> usize {
-        self.tuning.memory / self.tuning.workers.max(1) / 4
+        self.tuning.pieces() / self.tuning.workers.max(1)
     }
 
     /// Bytes one worker may gather for a sorted run.
     fn run_bytes(&self) -> usize {
-        self.tuning.memory / self.tuning.workers.max(1) / 4
+        self.tuning.runs() / self.tuning.workers.max(1)
     }
 
     fn heed_stop(&self) -> Result<(), PhaseError> {

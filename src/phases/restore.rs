@@ -110,7 +110,8 @@ impl<'a> SpanWork<'a> {
             };
             raise(&self.work.progress.pairs_read, chunk.leaves);
             finished.push((*id, restored));
-            if records.size() >= self.work.run_bytes() {
+            // Nearly full: the next chunk would be cut in two.
+            if records.size() >= self.work.run_bytes() / 8 * 7 {
                 self.make_durable(&mut records, pairs.take())?;
                 if !report(std::mem::take(&mut finished)) {
                     return Ok(());
@@ -171,7 +172,7 @@ impl ChunkSink<'_, '_> {
             self.sc_digest.add(&key.to_bytes());
             self.sc_digest.add(record);
             // Some values are megabytes: a chunk is bounded in leaves, not in bytes, so it may need several runs.
-            if self.records.size() >= 2 * self.run_bytes {
+            if self.records.size() >= self.run_bytes {
                 sc.load(self.store, self.records)?;
                 self.records.clear();
             }

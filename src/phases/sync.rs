@@ -59,6 +59,9 @@ struct Sync<'a> {
     ss: Option<(&'a dyn Storage, Version)>,
 }
 
+/// New node records of one store.
+type Records = Vec<(NodeKey, Vec<u8>)>;
+
 /// SC with the trees that are in work.
 struct Trees<'a> {
     sc: &'a dyn Commitment,
@@ -179,12 +182,7 @@ impl Trees<'_> {
         Ok(())
     }
 
-    fn commit(
-        &mut self,
-        store: &StoreKey,
-        at: Version,
-        changes: &[Change],
-    ) -> Result<(Hash, Vec<(NodeKey, Vec<u8>)>), PhaseError> {
+    fn commit(&mut self, store: &StoreKey, at: Version, changes: &[Change]) -> Result<(Hash, Records), PhaseError> {
         let tree = match self.trees.get_mut(store) {
             Some(tree) => tree,
             None => {

@@ -6,7 +6,7 @@ use crate::iavl::NodeKey;
 #[derive(Default)]
 pub struct RecordRun {
     bytes: Vec<u8>,
-    index: Vec<(NodeKey, usize, usize)>,
+    index: Vec<(NodeKey, u32, u32)>,
 }
 
 impl RecordRun {
@@ -15,14 +15,16 @@ impl RecordRun {
     pub fn push(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Option<NodeKey>) -> Option<(NodeKey, &[u8])> {
         let start = self.bytes.len();
         let key = encode(&mut self.bytes)?;
-        self.index.push((key, start, self.bytes.len()));
+        // Runs are handed over long before 4 GiB, and no value is larger than half of that.
+        let (from, to) = (u32::try_from(start).ok()?, u32::try_from(self.bytes.len()).ok()?);
+        self.index.push((key, from, to));
         Some((key, self.bytes.get(start..)?))
     }
 
     /// Bytes held, the index included.
     #[must_use]
     pub fn size(&self) -> usize {
-        self.bytes.len() + self.index.len() * size_of::<(NodeKey, usize, usize)>()
+        self.bytes.len() + self.index.len() * size_of::<(NodeKey, u32, u32)>()
     }
 
     /// Whether there is nothing in it.
@@ -38,7 +40,9 @@ impl RecordRun {
 
     /// The records in their present order.
     pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &[u8])> {
-        self.index.iter().map(|&(key, start, end)| (key, self.bytes.get(start..end).unwrap_or_default()))
+        self.index
+            .iter()
+            .map(|&(key, start, end)| (key, self.bytes.get(start as usize..end as usize).unwrap_or_default()))
     }
 
     /// Empties it and keeps the buffer.

@@ -48,22 +48,58 @@ impl Malformed {
 pub enum LeveldbError {
     /// The operating system refused a read.
     #[error("cannot read {}: {source}", .path.display())]
-    Io { path: PathBuf, source: io::Error },
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The operating system's answer.
+        source: io::Error,
+    },
     /// The directory has no usable `CURRENT` file.
     #[error("{} is not a LevelDB database: {what}", .path.display())]
-    NotADatabase { path: PathBuf, what: String },
+    NotADatabase {
+        /// The directory.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
+    },
     /// Bytes on disk contradict their checksum or their format.
     #[error("{} is damaged at byte {offset}: {what}", .path.display())]
-    Corrupt { path: PathBuf, offset: u64, what: String },
+    Corrupt {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What is wrong there.
+        what: String,
+    },
     /// A file which another file names does not exist.
     #[error("{} is missing, though {} names it", .path.display(), .named_by.display())]
-    MissingFile { path: PathBuf, named_by: PathBuf },
+    MissingFile {
+        /// The missing file.
+        path: PathBuf,
+        /// The file that names it.
+        named_by: PathBuf,
+    },
     /// The database was written with another key order.
     #[error("{} orders keys by {found:?}, and only leveldb.BytewiseComparator can be read", .path.display())]
-    Comparator { path: PathBuf, found: String },
+    Comparator {
+        /// The manifest.
+        path: PathBuf,
+        /// The order it names.
+        found: String,
+    },
     /// A file read whole exceeds what the reader is ready to hold in memory.
     #[error("{}: {bytes} bytes of {what}, and at most {limit} are read", .path.display())]
-    TooLarge { path: PathBuf, what: &'static str, bytes: u64, limit: u64 },
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// What it holds.
+        what: &'static str,
+        /// How much of it.
+        bytes: u64,
+        /// How much is read at most.
+        limit: u64,
+    },
 }
 
 impl LeveldbError {

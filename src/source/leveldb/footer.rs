@@ -14,7 +14,9 @@ const MAGIC: [u8; 8] = [0x57, 0xfb, 0x80, 0x8b, 0x24, 0x75, 0x47, 0xdb];
 /// Where a block is: `size` does not count its 5-byte trailer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Handle {
+    /// Where it begins in the file.
     pub offset: u64,
+    /// Its bytes.
     pub size: u64,
 }
 
@@ -39,7 +41,9 @@ impl Handle {
 /// Decoded footer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Footer {
+    /// The block that names the filter.
     pub metaindex: Handle,
+    /// The block that names the data blocks.
     pub index: Handle,
 }
 

@@ -24,12 +24,18 @@ pub(super) fn mask(crc: u32) -> u32 {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Record {
     /// A record which began at this offset; its payload is in the buffer.
-    Whole { offset: usize },
+    Whole {
+        /// Its first byte in the file.
+        offset: usize,
+    },
     /// The end, after the last whole record.
     End,
     /// The end, inside a record which began at this offset: what a writer
     /// leaves that died while appending.
-    Torn { offset: usize },
+    Torn {
+        /// Its first byte in the file.
+        offset: usize,
+    },
 }
 
 /// Splits the bytes of one log file into records.
