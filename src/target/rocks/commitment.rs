@@ -14,7 +14,6 @@ use rocksdb::{
     DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
 };
 use std::{
-    collections::BTreeSet,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -29,6 +28,9 @@ pub struct RocksCommitment {
 }
 
 const LATEST: &[u8] = b"c/latest";
+
+/// A store with more files than this above its bottom level is merged, however small they are.
+const MOST_FILES_ABOVE: usize = 8;
 
 /// How far the next record may be from the last one before seeking is cheaper than stepping.
 const STEPS: usize = 8;
@@ -192,13 +194,14 @@ impl Commitment for RocksCommitment {
             let prefix = RocksCommitment::node_prefix(store);
             let inside = |key: &Option<Vec<u8>>| key.as_ref().is_some_and(|key| key.starts_with(&prefix));
             let of_store: Vec<_> = files.iter().filter(|f| inside(&f.start_key) && inside(&f.end_key)).collect();
-            let large: BTreeSet<(i32, &str)> = of_store
-                .iter()
-                .filter(|file| file.size > 1 << 20)
-                .map(|file| (file.level, if file.level == 0 { file.name.as_str() } else { "" }))
-                .collect();
-            let small = of_store.iter().filter(|file| file.size <= 1 << 20).count();
-            if large.len() > 1 || small > 8 {
+            let bottom = of_store.iter().map(|file| file.level).max().unwrap_or(0);
+            let bytes = |of: &dyn Fn(i32) -> bool| -> usize {
+                of_store.iter().filter(|file| of(file.level)).map(|file| file.size).sum()
+            };
+            // RocksDB itself aims at levels each a tenth of the one below; what fits that is no debt.
+            let above = bytes(&|level| level < bottom);
+            let files_above = of_store.iter().filter(|file| file.level < bottom).count();
+            if above > bytes(&|_| true) / 8 || files_above > MOST_FILES_ABOVE {
                 self.db.compact_range(Some(prefix.as_slice()), after_prefix(&prefix).as_deref());
             }
         }
