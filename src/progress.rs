@@ -23,6 +23,8 @@ pub struct Progress {
     pub versions: AtomicU64,
     /// Changes applied by this run after the snapshot.
     pub changes: AtomicU64,
+    /// Pairs proven by `verify` in this run.
+    pub pairs_verified: AtomicU64,
 }
 
 /// The counters at one moment.

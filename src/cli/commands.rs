@@ -49,10 +49,13 @@ fn migrate(args: RunArgs) -> Result<(), Error> {
         let mut running = job.start(&paths.source);
         let stop = running.stop.clone();
         let interrupted = tokio::spawn(async move {
-            // The first Ctrl-C (or SIGTERM) finishes the work in flight; the second is left to the system's default.
+            // The first Ctrl-C (or SIGTERM) finishes the work in flight, the second does not wait for it.
             interruption().await;
             report::line("stopping: the chunks in work are being finished; everything recorded so far is kept");
             stop.ask("interrupted");
+            interruption().await;
+            // Twice means now. Nothing is lost by it: this is what a power cut would do, too.
+            std::process::exit(3);
         });
         let mut bar = ProgressBar::new();
         while running.status.changed().await.is_ok() {
@@ -113,18 +116,24 @@ fn show_status(args: &StatusArgs) -> Result<(), Error> {
 fn verify(args: &VerifyArgs) -> Result<(), Error> {
     let (target, source, tuning) = args.resolve()?;
     let job = migrator::inspect(&target, source.as_deref(), tuning)?;
-    let stop = job.stop();
+    let (stop, progress) = (job.stop(), job.progress());
     let (with_source, repair) = (source.is_some(), args.repair);
     let (findings, job) = runtime()?.block_on(async {
         let mut verifying = tokio::task::spawn_blocking(move || (job.verify(with_source, repair), job));
-        let ended = tokio::select! {
-            ended = &mut verifying => ended,
-            () = interruption() => {
-                stop.ask("interrupted");
-                verifying.await
+        tokio::spawn(async move {
+            interruption().await;
+            stop.ask("interrupted");
+        });
+        let mut bar = ProgressBar::new();
+        loop {
+            tokio::select! {
+                ended = &mut verifying => {
+                    bar.clear();
+                    break ended.map_err(|_| Error::Invariant("verifying panicked"));
+                }
+                () = tokio::time::sleep(std::time::Duration::from_millis(500)) => bar.show_verifying(&progress),
             }
-        };
-        ended.map_err(|_| Error::Invariant("verifying panicked"))
+        }
     })?;
     let findings = findings?;
     report::findings(&findings, &job, with_source);

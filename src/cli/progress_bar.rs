@@ -1,10 +1,11 @@
 //! Progress on standard error: a bar with rates and time left on a terminal, plain lines elsewhere.
 
 use super::report::{bytes, duration, line};
-use crate::migrator::Status;
+use crate::{migrator::Status, progress::Progress};
 use indicatif::{ProgressBar as Bar, ProgressStyle};
 use std::{
     io::IsTerminal as _,
+    sync::atomic::Ordering,
     time::{Duration, Instant},
 };
 
@@ -51,30 +52,47 @@ impl ProgressBar {
                 let text = format!("version {applied} of {}, {} changes applied", status.tip, counts.changes);
                 (done.checked_div(status.tip.saturating_sub(height)).unwrap_or(1000), text)
             }
+            // Over in a moment; the last line says how it ended.
+            "Done" | "Halted" => return,
             _ => (0, status.summary.clone()),
         };
         if let Some(seconds) = status.eta_seconds {
             text.push_str(&format!(", about {} left", duration(seconds)));
         }
+        self.draw(&status.phase, permille, text);
+    }
+
+    pub fn show_verifying(&mut self, progress: &Progress) {
+        let total = progress.counts().pairs_total;
+        let verified = progress.pairs_verified.load(Ordering::Relaxed);
+        let text = format!("{verified} of {total} pairs read back and proven");
+        self.draw("Verifying", verified.saturating_mul(1000) / total.max(1), text);
+    }
+
+    fn draw(&mut self, phase: &str, permille: u64, text: String) {
         match &self.bar {
             Some(bar) => {
-                bar.set_prefix(status.phase.clone());
+                bar.set_prefix(phase.to_owned());
                 bar.set_position(permille);
                 bar.set_message(text);
             }
-            None if self.phase != status.phase || self.last.elapsed() >= PERIOD => {
-                line(&format!("{}: {text}", status.phase));
+            None if self.phase != phase || self.last.elapsed() >= PERIOD => {
+                line(&if text.starts_with(phase) { text } else { format!("{phase}: {text}") });
                 self.last = Instant::now();
             }
             None => {}
         }
-        self.phase.clone_from(&status.phase);
+        phase.clone_into(&mut self.phase);
     }
 
-    pub fn finish(&mut self, last: &Status) {
+    pub fn clear(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
         }
+    }
+
+    pub fn finish(&mut self, last: &Status) {
+        self.clear();
         line(&last.summary);
     }
 }

@@ -12,7 +12,7 @@ pub mod status;
 use crate::{
     iavl::SpineNode,
     machine::{Event, State},
-    model::{Chunk, ChunkId, Manifest, Restored},
+    model::{Chunk, ChunkId, ChunkSet, Manifest, Restored},
 };
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
@@ -278,6 +278,39 @@ impl Journal {
         }
         transaction.commit()?;
         self.events += 1;
+        Ok(())
+    }
+
+    /// The chunks that an interrupted verification has proven so far.
+    ///
+    /// # Errors
+    /// The record is damaged.
+    pub fn verified(&self) -> Result<ChunkSet, JournalError> {
+        let transaction = self.database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        let Some(record) = meta.get("verified")? else { return Ok(ChunkSet::default()) };
+        let ranges = codec::decode("verified", record.value())?;
+        ChunkSet::from_ranges(ranges).ok_or_else(|| JournalError::Record {
+            place: "verified".to_owned(),
+            what: "has a malformed chunk set".to_owned(),
+        })
+    }
+
+    /// Remembers which chunks a verification has proven; none once it is over. No part of the state: forgetting it costs
+    /// only time.
+    ///
+    /// # Errors
+    /// redb could not write or sync.
+    pub fn set_verified(&self, chunks: Option<&ChunkSet>) -> Result<(), JournalError> {
+        let transaction = write(&self.database)?;
+        {
+            let mut meta = transaction.open_table(META)?;
+            match chunks {
+                Some(chunks) => put(&mut meta, "verified", "verified", &chunks.ranges())?,
+                None => drop(meta.remove("verified")?),
+            }
+        }
+        transaction.commit()?;
         Ok(())
     }
 

@@ -7,7 +7,11 @@ use crate::{
     iavl::{Claim, NodeKey, prove},
     machine::Phase,
     model::{Change, StoreKey, Verdict, Version},
-    phases::{self, PhaseError, prove::Damage},
+    phases::{
+        self, PhaseError,
+        prove::{Damage, Written},
+    },
+    progress::raise,
     target::{Access, Commitment, Storage},
 };
 use std::collections::BTreeSet;
@@ -92,10 +96,21 @@ impl Migrator {
         }
     }
 
+    /// Proves the chunks, those first that an interrupted verification has not; what is proven is remembered as it goes.
     fn check_chunks(&self, height: Version, findings: &mut Findings) -> Result<(), Error> {
-        let spans = self.written(|_| true)?;
+        /// Chunks between two notes in the journal.
+        const NOTE: u64 = 256;
+        let journal = self.recorder.journal();
+        let mut verified = journal.verified()?;
+        let mut noted = verified.count();
+        for (id, chunk) in (0..).zip(self.all_chunks()?).filter(|(id, _)| verified.contains(*id)) {
+            tracing::debug!(id, "proven by the verification that this one continues");
+            findings.chunks += 1;
+            findings.pairs += chunk.leaves;
+        }
+        let spans = self.written(|id| !verified.contains(id))?;
         let (work, target, stop) = (self.work(), &self.target, &self.stop);
-        phases::in_parallel(
+        let outcome = phases::in_parallel(
             self.tuning.workers,
             spans,
             |span, report| {
@@ -104,24 +119,33 @@ impl Migrator {
                         return Err(PhaseError::Stopped);
                     }
                     let damage = phases::prove::check(work, target, height, written)?;
-                    report((written.chunk.leaves, damage));
+                    report((written.id, written.chunk.leaves, damage));
                 }
                 Ok(())
             },
-            |(leaves, damage): (u64, Option<Damage>)| {
-                match damage {
-                    Some(damage) => findings.damaged.push(damage),
-                    None => {
-                        findings.chunks += 1;
-                        findings.pairs += leaves;
-                    }
+            |(id, leaves, damage): (u64, u64, Option<Damage>)| {
+                if let Some(damage) = damage {
+                    findings.damaged.push(damage);
+                    return Ok(());
+                }
+                findings.chunks += 1;
+                findings.pairs += leaves;
+                raise(&self.progress.pairs_verified, leaves);
+                verified.insert(id);
+                if verified.count() >= noted + NOTE {
+                    noted = verified.count();
+                    journal.set_verified(Some(&verified)).map_err(super::recorded)?;
                 }
                 Ok(())
             },
-        )
-        .map_err(|error| self.ended(error))?;
+        );
         findings.damaged.sort_by_key(|damage| damage.id);
-        Ok(())
+        if outcome.is_err() {
+            journal.set_verified(Some(&verified))?;
+        } else {
+            journal.set_verified(None)?;
+        }
+        outcome.map_err(|error| self.ended(error))
     }
 
     /// Takes the snapshot anew and compares app hashes: the journal could be wrong as well.
@@ -160,57 +184,67 @@ impl Migrator {
     }
 
     /// Redoes each damaged chunk from the source: pairs that should not be there are removed by name, the right ones are
-    /// written again, and the chunk is proven once more.
+    /// written again, and the chunk is proven once more. Where a damaged file stays in the engine's way, the store's files
+    /// are dropped and all its chunks are looked at again.
     fn repair(&self, height: Version, findings: &mut Findings) -> Result<(), Error> {
-        let damaged: BTreeSet<u64> = findings.damaged.iter().map(|damage| damage.id).collect();
-        let mut left = Vec::new();
+        let damaged: BTreeSet<u64> = findings.damaged.drain(..).map(|damage| damage.id).collect();
+        let mut stubborn: BTreeSet<u32> = BTreeSet::new();
         for written in self.written(|id| damaged.contains(&id))?.into_iter().flatten() {
-            if let Some(ss) = &self.target.ss {
-                self.remove_strangers(ss.as_ref(), height, &written)?;
-            }
-            let again = phases::restore::redo(
-                self.work(),
-                self.source.as_ref(),
-                &self.target,
-                height,
-                written.id,
-                &written.chunk,
-            )?;
-            if again != written.restored {
-                let store = self.manifest.stores.get(written.chunk.store as usize);
-                let what =
-                    "redone from the source it comes out different from what was recorded: the source changed, or \
-                            the journal is wrong"
-                        .to_owned();
-                let store = store.map_or("?".into(), |store| store.name.clone());
-                left.push(Damage { id: written.id, store, what });
-                continue;
-            }
-            match phases::prove::check(self.work(), &self.target, height, &written)? {
-                None => {
-                    findings.repaired.push(written.id);
-                    findings.chunks += 1;
-                    findings.pairs += written.chunk.leaves;
-                }
-                Some(mut damage) => {
-                    damage.what.push_str(
-                        "; redoing the chunk did not help, because a damaged file stays in the engine's way: abort and run \
-                         again into a new target",
-                    );
-                    left.push(damage);
+            match self.redo(height, &written)? {
+                None => findings.repaired.push(written.id),
+                Some(_) => {
+                    stubborn.insert(written.chunk.store);
                 }
             }
         }
-        findings.damaged = left;
+        for index in stubborn {
+            let Some(store) = self.manifest.stores.get(index as usize) else { continue };
+            tracing::warn!(store = %store.name, "dropping the store's files and writing it again");
+            if let Some(sc) = &self.target.sc {
+                sc.discard(&store.name)?;
+                let root = phases::join::root_records(store, &self.recorder.journal().spine(index)?, height)?;
+                sc.write_records(&[root], None, true)?;
+            }
+            if let Some(ss) = &self.target.ss {
+                ss.discard(&store.name)?;
+            }
+            let of_store = store.first_chunk..store.first_chunk + store.chunks;
+            findings.repaired.retain(|id| !of_store.contains(id));
+            for written in self.written(|id| of_store.contains(&id))?.into_iter().flatten() {
+                if phases::prove::check(self.work(), &self.target, height, &written)?.is_none() {
+                    continue;
+                }
+                match self.redo(height, &written)? {
+                    None => findings.repaired.push(written.id),
+                    Some(damage) => findings.damaged.push(damage),
+                }
+            }
+        }
+        findings.repaired.sort_unstable();
+        findings.chunks = self.manifest.chunks() - findings.damaged.len() as u64;
         Ok(())
     }
 
-    fn remove_strangers(
-        &self,
-        ss: &dyn Storage,
-        height: Version,
-        written: &phases::prove::Written,
-    ) -> Result<(), Error> {
+    /// Redoes one chunk and proves it; says what is still wrong with it.
+    fn redo(&self, height: Version, written: &Written) -> Result<Option<Damage>, Error> {
+        if let Some(ss) = &self.target.ss {
+            self.remove_strangers(ss.as_ref(), height, written)?;
+        }
+        let source = self.source.as_ref();
+        let again = phases::restore::redo(self.work(), source, &self.target, height, written.id, &written.chunk)?;
+        if again != written.restored {
+            let store = self.manifest.stores.get(written.chunk.store as usize);
+            let what =
+                "redone from the source it comes out different from what was recorded: the source changed, or the \
+                        journal is wrong"
+                    .to_owned();
+            let store = store.map_or("?".into(), |store| store.name.clone());
+            return Ok(Some(Damage { id: written.id, store, what }));
+        }
+        Ok(phases::prove::check(self.work(), &self.target, height, written)?)
+    }
+
+    fn remove_strangers(&self, ss: &dyn Storage, height: Version, written: &Written) -> Result<(), Error> {
         let Some(store) = self.manifest.stores.get(written.chunk.store as usize) else { return Ok(()) };
         let claim = Claim { key: NodeKey::new(written.chunk.version, written.chunk.nonce), hash: written.chunk.hash };
         let mut keys = BTreeSet::new();

@@ -91,7 +91,10 @@ pub fn run(
 }
 
 /// A store's spine and its root record: (H, 1) is always a reference, or empty for the empty tree.
-fn root_records(store: &StoreEntry, spine: &[SpineNode], height: Version) -> Result<StoreRecords, PhaseError> {
+///
+/// # Errors
+/// A nonce does not fit, which the snapshot rules out.
+pub fn root_records(store: &StoreEntry, spine: &[SpineNode], height: Version) -> Result<StoreRecords, PhaseError> {
     let too_large = || PhaseError::Bug("a nonce does not fit although the store's size was checked");
     let mut records = Vec::with_capacity(spine.len() + 1);
     for node in spine {

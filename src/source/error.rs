@@ -5,6 +5,7 @@ use crate::{
     iavl::ReadError,
     model::{StoreKey, Version},
 };
+use std::path::PathBuf;
 
 /// The source could not be read, or is not what storeshift can migrate. The source is unchanged in every case.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,9 @@ pub enum SourceError {
         /// The version.
         version: Version,
     },
+    /// A node has the database open.
+    #[error("{path}: a node has this database open; stop it first, or give a copy", path = .0.display())]
+    InUse(PathBuf),
     /// No engine recognises the directory.
     #[error("{path}: {what}")]
     Unrecognised {
@@ -56,7 +60,10 @@ impl SourceError {
                 matches!(error, LeveldbError::Corrupt { .. } | LeveldbError::MissingFile { .. })
             }
             SourceError::Record { .. } => true,
-            SourceError::NoVersion | SourceError::Legacy { .. } | SourceError::Unrecognised { .. } => false,
+            SourceError::NoVersion
+            | SourceError::InUse(_)
+            | SourceError::Legacy { .. }
+            | SourceError::Unrecognised { .. } => false,
         }
     }
 }

@@ -32,8 +32,18 @@ pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceEr
         let engine = if has(&|name| name == "IDENTITY") { "RocksDB" } else { "PebbleDB" };
         return Err(unrecognised(format!("is a {engine} database; this release reads goleveldb, the SDK's default")));
     }
+    if is_in_use(path) {
+        return Err(SourceError::InUse(path.to_owned()));
+    }
     let options = leveldb::Options { block_cache_bytes: cache_bytes, ..leveldb::Options::default() };
     Ok(Box::new(Rootmulti::new(leveldb::Leveldb::open(path, options)?)))
+}
+
+/// Whether a goleveldb process has the database open: it keeps an exclusive flock on `LOCK`. Looking takes a shared one
+/// for a moment and changes nothing; a lock kept for the whole run would keep the node from starting.
+fn is_in_use(path: &Path) -> bool {
+    let Ok(file) = std::fs::File::open(path.join("LOCK")) else { return false };
+    matches!(file.try_lock_shared(), Err(std::fs::TryLockError::WouldBlock))
 }
 
 impl<E: Engine> Rootmulti<E> {

@@ -157,6 +157,11 @@ impl Commitment for MemoryCommitment {
         Ok(())
     }
 
+    fn discard(&self, _: &StoreKey) -> Result<(), TargetError> {
+        // There are no files, so none is damaged.
+        Ok(())
+    }
+
     fn settle(&self, _: &[StoreKey]) -> Result<(), TargetError> {
         Ok(())
     }
@@ -285,6 +290,11 @@ impl Storage for MemoryStorage {
     }
 
     fn flush(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn discard(&self, _: &StoreKey) -> Result<(), TargetError> {
+        // There are no files, so none is damaged.
         Ok(())
     }
 }

@@ -93,6 +93,13 @@ pub trait Commitment: Send + Sync {
     /// # Errors
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
+
+    /// Drops the files that hold only records of one store, unread: the way out when a file is damaged. What they held
+    /// must be written again.
+    ///
+    /// # Errors
+    /// The engine could not drop them.
+    fn discard(&self, store: &StoreKey) -> Result<(), TargetError>;
 }
 
 /// State storage: flat pairs, each with the version that set it.
@@ -139,6 +146,13 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
+
+    /// Drops the files that hold only pairs of one store, unread: the way out when a file is damaged. What they held must
+    /// be written again.
+    ///
+    /// # Errors
+    /// The engine could not drop them.
+    fn discard(&self, store: &StoreKey) -> Result<(), TargetError>;
 }
 
 /// Takes pairs in ascending key order and makes them durable in bounded pieces.

@@ -188,6 +188,12 @@ impl Commitment for RocksCommitment {
         self.db.flush().map_err(self.error("flush"))
     }
 
+    fn discard(&self, store: &StoreKey) -> Result<(), TargetError> {
+        let prefix = RocksCommitment::node_prefix(store);
+        let end = after_prefix(&prefix).unwrap_or_default();
+        self.db.delete_file_in_range(prefix, end).map_err(self.error("drop files"))
+    }
+
     fn settle(&self, stores: &[StoreKey]) -> Result<(), TargetError> {
         let files = self.db.live_files().map_err(self.error("list files"))?;
         for store in stores {

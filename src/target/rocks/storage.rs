@@ -160,6 +160,12 @@ impl Storage for RocksStorage {
         self.db.flush_cf(self.family(PAIRS)?).map_err(self.error("flush"))?;
         self.db.flush_cf(self.family("default")?).map_err(self.error("flush"))
     }
+
+    fn discard(&self, store: &StoreKey) -> Result<(), TargetError> {
+        let prefix = store_prefix(store);
+        let end = after_prefix(&prefix).unwrap_or_default();
+        self.db.delete_file_in_range_cf(self.family(PAIRS)?, prefix, end).map_err(self.error("drop files"))
+    }
 }
 
 /// Writes sorted files for RocksDB to take over. RocksDB refuses a file that overlaps anything in a column family with
