@@ -55,6 +55,9 @@ pub enum Error {
     /// The job was halted by a verdict, in this run or before.
     #[error("{0}")]
     Halted(Verdict),
+    /// Verifying found the target unsound.
+    #[error("{0}")]
+    Unsound(Verdict),
     /// Somebody asked to stop.
     #[error("stopped: {0}")]
     Stopped(String),
@@ -106,7 +109,7 @@ impl Error {
             },
             Error::Refusal(_) | Error::Invariant(_) => Kind::Bug,
             Error::Blocked { .. } => Kind::Blocked,
-            Error::Halted(_) => Kind::Disagrees,
+            Error::Halted(_) | Error::Unsound(_) => Kind::Disagrees,
             Error::Stopped(_) => Kind::Retry,
         }
     }
@@ -122,6 +125,12 @@ impl Error {
             Error::Halted(_) => {
                 return "The source is untouched and store/v1 stays the store of record. Run `storeshift verify --repair` to \
                         redo damaged chunks from the source, or `storeshift abort` to wipe the target and start over."
+                    .to_owned();
+            }
+            Error::Unsound(_) => {
+                return "The source is untouched. Keep nodes off this target, and run `storeshift verify --repair --source DIR` \
+                        to redo what is damaged from the source; if that does not help, migrate into a new target on a disk \
+                        you trust."
                     .to_owned();
             }
             Error::Journal(JournalError::Locked(_)) => {

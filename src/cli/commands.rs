@@ -141,7 +141,7 @@ fn verify(args: &VerifyArgs) -> Result<(), Error> {
         return Ok(());
     }
     let first = findings.damaged.into_iter().map(Into::into).chain(findings.wrong).next();
-    first.map_or(Ok(()), |verdict| Err(Error::Halted(verdict)))
+    first.map_or(Ok(()), |verdict| Err(Error::Unsound(verdict)))
 }
 
 fn abort(args: &TargetArgs) -> Result<(), Error> {

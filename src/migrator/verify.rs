@@ -12,7 +12,7 @@ use crate::{
         prove::{Damage, Written},
     },
     progress::raise,
-    target::{Access, Commitment, Storage},
+    target::{Access, Commitment, Storage, TargetError},
 };
 use std::collections::BTreeSet;
 
@@ -58,7 +58,9 @@ impl Migrator {
         }
         self.check_chunks(height, &mut findings)?;
         if repair && !findings.damaged.is_empty() {
+            self.place.as_ref().map_or(Ok(()), |place| place.clear_staging())?;
             self.repair(height, &mut findings)?;
+            self.clean_up()?;
         }
         match self.check_tops(height, false) {
             Ok(_) => {}
@@ -190,11 +192,12 @@ impl Migrator {
         let damaged: BTreeSet<u64> = findings.damaged.drain(..).map(|damage| damage.id).collect();
         let mut stubborn: BTreeSet<u32> = BTreeSet::new();
         for written in self.written(|id| damaged.contains(&id))?.into_iter().flatten() {
-            match self.redo(height, &written)? {
-                None => findings.repaired.push(written.id),
-                Some(_) => {
+            match self.redo(height, &written) {
+                Ok(None) => findings.repaired.push(written.id),
+                Ok(Some(_)) | Err(Error::Target(TargetError::Corrupt { .. })) => {
                     stubborn.insert(written.chunk.store);
                 }
+                Err(error) => return Err(error),
             }
         }
         for index in stubborn {
@@ -214,9 +217,14 @@ impl Migrator {
                 if phases::prove::check(self.work(), &self.target, height, &written)?.is_none() {
                     continue;
                 }
-                match self.redo(height, &written)? {
-                    None => findings.repaired.push(written.id),
-                    Some(damage) => findings.damaged.push(damage),
+                match self.redo(height, &written) {
+                    Ok(None) => findings.repaired.push(written.id),
+                    Ok(Some(damage)) => findings.damaged.push(damage),
+                    // A file that other stores share, or that holds later versions, cannot be dropped.
+                    Err(Error::Target(TargetError::Corrupt { what, .. })) => {
+                        findings.damaged.push(Damage { id: written.id, store: store.name.clone(), what });
+                    }
+                    Err(error) => return Err(error),
                 }
             }
         }

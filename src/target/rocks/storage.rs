@@ -72,12 +72,30 @@ impl RocksStorage {
 
     /// An iterator over one store at a version, not yet positioned.
     fn iterator(&self, prefix: &[u8], version: Version) -> Result<DBRawIterator<'_>, TargetError> {
+        Ok(self.db.raw_iterator_cf_opt(self.family(PAIRS)?, RocksStorage::reading(prefix, version)))
+    }
+
+    fn reading(prefix: &[u8], version: Version) -> ReadOptions {
         let mut read = ReadOptions::default();
         read.set_timestamp(version.0.to_le_bytes());
         if let Some(end) = after_prefix(prefix) {
             read.set_iterate_upper_bound(end);
         }
-        Ok(self.db.raw_iterator_cf_opt(self.family(PAIRS)?, read))
+        read
+    }
+
+    /// The first key of a store at or above `from` that has any entry at all, removals included: what a file must not
+    /// reach.
+    fn barrier(&self, prefix: &[u8], from: &[u8]) -> Result<Barrier, TargetError> {
+        // With a range of timestamps RocksDB shows removals too, and hands out internal keys.
+        const SUFFIX: usize = size_of::<u64>() + size_of::<u64>();
+        let mut read = RocksStorage::reading(prefix, Version(u64::MAX));
+        read.set_iter_start_ts(0u64.to_le_bytes());
+        let mut there = self.db.raw_iterator_cf_opt(self.family(PAIRS)?, read);
+        there.seek(from);
+        there.status().map_err(self.error("look for pairs of an interrupted load"))?;
+        let key = there.key().map(|key| key.get(..key.len().saturating_sub(SUFFIX)).unwrap_or_default().to_vec());
+        Ok(key.map_or(Barrier::Nowhere, Barrier::At))
     }
 }
 
@@ -217,10 +235,7 @@ impl PairLoader for Loader<'_> {
         self.key.extend_from_slice(key);
         let timestamp = self.version.0.to_le_bytes();
         if self.barrier.is_none() {
-            let mut there = self.of.iterator(&self.prefix, Version::MAX)?;
-            there.seek(&self.key);
-            there.status().map_err(self.of.error("look for pairs of an interrupted load"))?;
-            self.barrier = Some(there.key().map_or(Barrier::Nowhere, |key| Barrier::At(key.to_vec())));
+            self.barrier = Some(self.of.barrier(&self.prefix, &self.key)?);
         }
         if matches!(&self.barrier, Some(Barrier::At(barrier)) if self.key >= *barrier) {
             self.hand_over()?;
