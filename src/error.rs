@@ -1,7 +1,13 @@
 //! The library's error: what happened, and by its kind what to do now.
 
 use crate::{
-    journal::JournalError, machine::Refusal, model::Verdict, phases::PhaseError, plan::PlanError, source::SourceError,
+    iavl::ProveError,
+    journal::JournalError,
+    machine::Refusal,
+    model::Verdict,
+    phases::PhaseError,
+    plan::PlanError,
+    source::{FeedError, SourceError, leveldb::LeveldbError},
     target::TargetError,
 };
 
@@ -78,32 +84,49 @@ impl From<PhaseError> for Error {
     }
 }
 
+fn of_source(error: &SourceError) -> Kind {
+    match error {
+        error if error.is_corruption() => Kind::Disagrees,
+        SourceError::Leveldb(LeveldbError::Io { .. }) => Kind::Retry,
+        _ => Kind::Blocked,
+    }
+}
+
+fn of_proof(error: &ProveError) -> Kind {
+    match error {
+        ProveError::Read(error) if !error.corrupt => Kind::Retry,
+        ProveError::Legacy { .. } => Kind::Blocked,
+        _ => Kind::Disagrees,
+    }
+}
+
 impl Error {
     /// What to do about it.
     #[must_use]
     pub fn kind(&self) -> Kind {
         match self {
             Error::Plan(_) => Kind::Usage,
-            Error::Source(error) if error.is_corruption() => Kind::Disagrees,
-            Error::Source(SourceError::Leveldb(crate::source::leveldb::LeveldbError::Io { .. })) => Kind::Retry,
-            Error::Source(_) => Kind::Blocked,
+            Error::Source(error) => of_source(error),
             Error::Target(error) => match error {
                 TargetError::Corrupt { .. } => Kind::Disagrees,
                 TargetError::Foreign { .. } => Kind::Blocked,
                 TargetError::Order => Kind::Bug,
-                TargetError::Io { .. } | TargetError::Engine { .. } | TargetError::Outage => Kind::Retry,
+                TargetError::Io { .. } | TargetError::Engine { .. } | TargetError::Read(_) | TargetError::Outage => {
+                    Kind::Retry
+                }
             },
             Error::Journal(error) => match error {
                 JournalError::Damaged { .. } | JournalError::Record { .. } => Kind::Disagrees,
                 JournalError::Locked(_) | JournalError::Format { .. } | JournalError::Newer { .. } => Kind::Blocked,
                 JournalError::Io { .. } | JournalError::Database(_) => Kind::Retry,
             },
-            Error::Phase(error) if error.is_source_damage() => Kind::Disagrees,
             Error::Phase(error) => match error {
                 PhaseError::Bug(_) => Kind::Bug,
                 PhaseError::Stopped => Kind::Retry,
-                PhaseError::Refused(_) | PhaseError::StoreKeys(_) | PhaseError::Unproven { .. } => Kind::Blocked,
-                PhaseError::Feed(_) => Kind::Blocked,
+                PhaseError::Refused(_) | PhaseError::StoreKeys(_) => Kind::Blocked,
+                PhaseError::Feed(FeedError::Source(error)) => of_source(error),
+                PhaseError::Feed(FeedError::Gone { .. }) => Kind::Blocked,
+                PhaseError::Feed(FeedError::Prove { why, .. }) | PhaseError::Unproven { why, .. } => of_proof(why),
                 PhaseError::Tree { .. } | PhaseError::Damaged { .. } | PhaseError::Verdict(_) => Kind::Disagrees,
                 PhaseError::Source(_) | PhaseError::Target(_) | PhaseError::Record(_) => Kind::Retry,
             },
@@ -127,7 +150,7 @@ impl Error {
                         redo damaged chunks from the source, or `storeshift abort` to wipe the target and start over."
                     .to_owned();
             }
-            Error::Unsound(_) => {
+            Error::Unsound(_) | Error::Target(TargetError::Corrupt { .. }) => {
                 return "The source is untouched. Keep nodes off this target, and run `storeshift verify --repair --source DIR` \
                         to redo what is damaged from the source; if that does not help, migrate into a new target on a disk \
                         you trust."

@@ -20,6 +20,7 @@ println!("{:?}", job.run()?);
 "#
 )]
 #![forbid(unsafe_code)]
+#![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 #![warn(
     missing_docs,
     clippy::unwrap_used,

@@ -4,6 +4,7 @@ use super::JournalError;
 use std::{
     fs::{File, OpenOptions, TryLockError},
     path::Path,
+    time::Duration,
 };
 
 /// Held by whoever works on a target; released when dropped, or when the process dies in whatever way.
@@ -13,6 +14,8 @@ pub struct Lock {
 }
 
 const NAME: &str = "lock";
+/// Tries, a few milliseconds apart, before somebody else is taken for the owner.
+const PATIENCE: u32 = 20;
 
 impl Lock {
     /// Takes the lock of a journal directory, creating both if need be.
@@ -24,11 +27,15 @@ impl Lock {
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
         std::fs::create_dir_all(directory).map_err(error("create the directory of"))?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(error("open"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(TryLockError::WouldBlock) => Err(JournalError::Locked(directory.to_owned())),
-            Err(TryLockError::Error(source)) => Err(error("lock")(source)),
+        // `status` looks at the lock by sharing it for a moment, which must not look like an owner.
+        for _ in 0..PATIENCE {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock { _file: file }),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+                Err(TryLockError::Error(source)) => return Err(error("lock")(source)),
+            }
         }
+        Err(JournalError::Locked(directory.to_owned()))
     }
 
     /// Whether somebody has the lock of a journal directory now.

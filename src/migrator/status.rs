@@ -73,7 +73,7 @@ impl Status {
             Phase::Halted { .. } => "look at the verdict, then `storeshift verify --repair` or `storeshift abort`",
             Phase::Aborted => "run `storeshift abort` again to finish wiping",
             Phase::Switching { fence: Fence::Raising, .. } => "wait, or run again",
-            _ => "wait while it runs; if it does not, run the same `storeshift run` again to continue",
+            _ => "if it is not running, run the same `storeshift run` again to continue",
         }
         .to_owned();
     }

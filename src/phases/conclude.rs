@@ -86,10 +86,7 @@ fn check_tree(
             let (store, version) = (store.name.clone(), height);
             return Err(PhaseError::Verdict(Verdict::Root { store, version, expected, found }));
         }
-        Err(ProveError::Read(error)) if !error.corrupt => {
-            let path = std::path::PathBuf::from("sc");
-            return Err(TargetError::Engine { path, doing: "read the spine back", message: error.message }.into());
-        }
+        Err(ProveError::Read(error)) if !error.corrupt => return Err(TargetError::Read(error).into()),
         Err(why) => return Err(verdict(why.to_string())),
     };
     if found.spine != spine {
@@ -123,9 +120,6 @@ pub(crate) fn root_key(
             None => Err(damaged(format!("the root record of version {version} is damaged"))),
         },
         Err(error) if error.corrupt => Err(damaged(error.message)),
-        Err(error) => {
-            let path = std::path::PathBuf::from("sc");
-            Err(TargetError::Engine { path, doing: "read a root", message: error.message }.into())
-        }
+        Err(error) => Err(TargetError::Read(error).into()),
     }
 }

@@ -74,20 +74,4 @@ impl PhaseError {
     pub(super) fn unproven(store: &StoreKey, version: Version, why: ProveError) -> PhaseError {
         PhaseError::Unproven { store: store.clone(), version, why: Box::new(why) }
     }
-
-    /// Whether the source's own bytes are at fault, as opposed to a failure another try may not meet.
-    #[must_use]
-    pub fn is_source_damage(&self) -> bool {
-        match self {
-            PhaseError::Damaged { .. } => true,
-            PhaseError::Source(error) => error.is_corruption(),
-            PhaseError::Feed(FeedError::Source(error)) => error.is_corruption(),
-            PhaseError::Feed(FeedError::Prove { why, .. }) | PhaseError::Unproven { why, .. } => match &**why {
-                ProveError::Read(error) => error.corrupt,
-                ProveError::Legacy { .. } => false,
-                _ => true,
-            },
-            _ => false,
-        }
-    }
 }

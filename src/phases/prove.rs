@@ -122,11 +122,7 @@ fn check_trees(
         true
     };
     match prove(&mut nodes, Claim { key, hash: chunk.hash }, work.piece_bytes(), &mut take) {
-        Err(ProveError::Read(error)) if !error.corrupt => Err(PhaseError::Target(TargetError::Engine {
-            path: std::path::PathBuf::from("sc"),
-            doing: "read back",
-            message: error.message,
-        })),
+        Err(ProveError::Read(error)) if !error.corrupt => Err(TargetError::Read(error).into()),
         Err(ProveError::Sink) => Ok(Some(misplaced.unwrap_or_default())),
         Err(why) => Ok(Some(format!("SC: {why}"))),
         Ok(proof) if proof.leaves != chunk.leaves => {

@@ -26,6 +26,9 @@ pub enum TargetError {
         /// The engine's words.
         message: String,
     },
+    /// A node record could not be read.
+    #[error(transparent)]
+    Read(ReadError),
     /// The engine's own checks, or ours, found damaged bytes.
     #[error("{path}: damaged: {what}", path = path.display())]
     Corrupt {

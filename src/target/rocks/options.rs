@@ -27,7 +27,7 @@ pub(super) fn database(tuning: EngineTuning) -> Options {
     options.create_missing_column_families(true);
     options.set_max_background_jobs(tuning.jobs.max(2) as i32);
     options.set_max_subcompactions(tuning.jobs.max(1) as u32);
-    options.set_max_open_files(512);
+    options.set_max_open_files(200);
     // Nobody reads RocksDB's own log at night; what matters comes back as errors.
     options.set_log_level(LogLevel::Warn);
     options.set_keep_log_file_num(2);
