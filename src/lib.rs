@@ -20,7 +20,6 @@ println!("{:?}", job.run()?);
 "#
 )]
 #![forbid(unsafe_code)]
-#![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 #![warn(
     missing_docs,
     clippy::unwrap_used,
@@ -29,6 +28,7 @@ println!("{:?}", job.run()?);
     clippy::print_stdout,
     clippy::print_stderr
 )]
+#![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod model;
 
