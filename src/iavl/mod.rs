@@ -9,6 +9,7 @@ mod memory;
 mod node;
 mod node_key;
 pub mod numbering;
+mod piece;
 mod prove;
 mod reader;
 mod root;

@@ -9,9 +9,9 @@
 use super::{
     Child, Node, NodeKey, NodeReader, ReadError,
     node::{NodeError, inner_hash, leaf_hash},
+    piece::{Fit, Piece},
 };
-use crate::model::{Hash, Version, to_hex};
-use std::{collections::BinaryHeap, ops::Range};
+use crate::model::{Hash, to_hex};
 
 /// What is known of a node before it is read: where it is and which hash it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,12 +205,12 @@ pub struct OpenedInner {
 
 /// Leaf keys must ascend strictly over everything that is handed on.
 #[derive(Default)]
-struct KeyOrder {
+pub(super) struct KeyOrder {
     last: Option<Vec<u8>>,
 }
 
 impl KeyOrder {
-    fn check(&mut self, at: NodeKey, key: &[u8]) -> Result<(), ProveError> {
+    pub(super) fn check(&mut self, at: NodeKey, key: &[u8]) -> Result<(), ProveError> {
         match &mut self.last {
             Some(last) if key <= last.as_slice() => {
                 return Err(ProveError::KeyOrder { at, key: to_hex(key), before: to_hex(last) });
@@ -280,225 +280,19 @@ impl JoinNode {
     }
 }
 
-/// A subtree in memory. Buffers are kept from one piece to the next.
-#[derive(Default)]
-struct Piece {
-    records: Vec<u8>,
-    slots: Vec<Slot>,
-    frontier: BinaryHeap<(Version, u32, u32)>,
-    parents_last: bool,
-}
-
-enum Fit {
-    Whole,
-    TooLarge,
-}
-
-struct Slot {
+pub(super) fn read_record<R: NodeReader + ?Sized>(
+    reader: &mut R,
     at: NodeKey,
-    hash: Hash,
-    size: u64,
-    key: Range<usize>,
-    value: Range<usize>,
-    parent: u32,
-    left: u32,
-    right: u32,
-    height: u8,
-    /// Children not read yet; meaningful for inner nodes.
-    waiting: u8,
-}
-
-const NONE: u32 = u32::MAX;
-
-impl Piece {
-    fn read<R: NodeReader + ?Sized>(&mut self, reader: &mut R, claim: Claim, budget: usize) -> Result<Fit, ProveError> {
-        self.records.clear();
-        self.slots.clear();
-        self.frontier.clear();
-        self.parents_last = reader.parents_last();
-        self.expect(claim.key, NONE);
-        while let Some((_, _, index)) = self.frontier.pop() {
-            let is_leaf = self.read_slot(reader, index)?;
-            if is_leaf {
-                self.settle(index, claim.hash)?;
-            }
-            let used = self.records.len() + self.slots.len() * size_of::<Slot>();
-            if used > budget && self.slots.len() > 1 {
-                return Ok(Fit::TooLarge);
-            }
-        }
-        // Every inner node was compared with its children's hashes; the root is compared with the claim.
-        match self.slots.first() {
-            Some(root) if root.hash == claim.hash => Ok(Fit::Whole),
-            Some(root) => Err(ProveError::HashMismatch { at: root.at, expected: claim.hash, found: root.hash }),
-            None => Err(ProveError::Missing(claim.key)),
-        }
-    }
-
-    /// Adds a node that is to be read.
-    fn expect(&mut self, at: NodeKey, parent: u32) -> u32 {
-        let index = self.slots.len() as u32;
-        self.slots.push(Slot {
-            at,
-            hash: Hash::EMPTY,
-            size: 0,
-            key: 0..0,
-            value: 0..0,
-            parent,
-            left: NONE,
-            right: NONE,
-            height: 0,
-            waiting: 0,
-        });
-        let order = if self.parents_last { at.nonce } else { !at.nonce };
-        self.frontier.push((at.version, order, index));
-        index
-    }
-
-    fn read_slot<R: NodeReader + ?Sized>(&mut self, reader: &mut R, index: u32) -> Result<bool, ProveError> {
-        let at = self.slot(index)?.at;
-        let start = self.records.len();
-        read_record(reader, at, &mut self.records)?;
-        let record = self.records.get(start..).unwrap_or_default();
-        let place = |part: &[u8]| {
-            // Where a part of the record lies in the buffer of all records.
-            let from = part.as_ptr() as usize - record.as_ptr() as usize + start;
-            from..from + part.len()
-        };
-        match decode(at, record)? {
-            Node::Leaf { key, value } => {
-                let hash = leaf_hash(at.version, key, value);
-                let (key, value) = (place(key), place(value));
-                let slot = self.slot_mut(index)?;
-                (slot.hash, slot.size, slot.key, slot.value) = (hash, 1, key, value);
-                Ok(true)
-            }
-            Node::Inner { height, size, key, hash, left, right } => {
-                let (left, right) = (current(at, left)?, current(at, right)?);
-                if left.version > at.version || right.version > at.version {
-                    return Err(ProveError::Shape { at, what: "a child is newer than its parent" });
-                }
-                let key = place(key);
-                let depth_left = height;
-                let slot = self.slot_mut(index)?;
-                (slot.hash, slot.size, slot.key, slot.height, slot.waiting) = (hash, size, key, height, 2);
-                let parent = slot.parent;
-                if parent != NONE && self.slot(parent)?.height <= depth_left {
-                    // Heights fall strictly, so a cycle of records cannot keep this loop going.
-                    return Err(ProveError::Shape { at, what: "it is not lower than its parent" });
-                }
-                let left = self.expect(left, index);
-                let right = self.expect(right, index);
-                let slot = self.slot_mut(index)?;
-                (slot.left, slot.right) = (left, right);
-                // Its own recorded hash is what its parent is proven with; whether the record keeps it is proven when
-                // its children are there.
-                self.count_down(parent)?;
-                Ok(false)
-            }
-        }
-    }
-
-    /// A leaf is there: its parent may now be provable.
-    fn settle(&mut self, index: u32, root_hash: Hash) -> Result<(), ProveError> {
-        let parent = self.slot(index)?.parent;
-        if parent == NONE {
-            let slot = self.slot(index)?;
-            if slot.hash != root_hash {
-                return Err(ProveError::HashMismatch { at: slot.at, expected: root_hash, found: slot.hash });
-            }
-            return Ok(());
-        }
-        self.count_down(parent)
-    }
-
-    /// One child of `parent` is there; when both are, the parent's hash, size and height are checked.
-    fn count_down(&mut self, parent: u32) -> Result<(), ProveError> {
-        if parent == NONE {
-            return Ok(());
-        }
-        let slot = self.slot_mut(parent)?;
-        slot.waiting = slot.waiting.saturating_sub(1);
-        if slot.waiting > 0 {
-            return Ok(());
-        }
-        let slot = self.slot(parent)?;
-        let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
-        let found = inner_hash(slot.height, slot.size, slot.at.version, &left.hash, &right.hash);
-        if found != slot.hash {
-            return Err(ProveError::HashMismatch { at: slot.at, expected: slot.hash, found });
-        }
-        check_shape(slot.at, slot.height, slot.size, (left.height, left.size), (right.height, right.size))
-    }
-
-    /// Hands the nodes on in post-order, checking key order and inner keys on the way.
-    fn hand_on(
-        &self,
-        order: &mut KeyOrder,
-        sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool,
-    ) -> Result<Proof, ProveError> {
-        let mut smallest: Vec<&[u8]> = Vec::with_capacity(64);
-        let mut largest: &[u8] = &[];
-        let mut path: Vec<(u32, bool)> = vec![(0, false)];
-        while let Some((index, children_done)) = path.pop() {
-            let slot = self.slot(index)?;
-            let key = self.records.get(slot.key.clone()).unwrap_or_default();
-            let mut node = ProvenNode {
-                at: slot.at,
-                height: slot.height,
-                size: slot.size,
-                key,
-                value: &[],
-                hash: slot.hash,
-                children: None,
-            };
-            if slot.left == NONE {
-                order.check(slot.at, key)?;
-                smallest.push(key);
-                largest = key;
-                node.value = self.records.get(slot.value.clone()).unwrap_or_default();
-            } else if children_done {
-                let right_smallest = smallest.pop().unwrap_or_default();
-                check_inner_key(slot.at, key, right_smallest)?;
-                let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
-                node.children = Some(ProvenChildren { left: left.at, right: right.at, right_size: right.size });
-            } else {
-                path.push((index, true));
-                path.push((slot.right, false));
-                path.push((slot.left, false));
-                continue;
-            }
-            if !sink(&node) {
-                return Err(ProveError::Sink);
-            }
-        }
-        let root = self.slot(0)?;
-        Ok(Proof {
-            leaves: root.size,
-            height: root.height,
-            first_key: smallest.pop().unwrap_or_default().to_vec(),
-            last_key: largest.to_vec(),
-        })
-    }
-
-    fn slot(&self, index: u32) -> Result<&Slot, ProveError> {
-        self.slots.get(index as usize).ok_or(ProveError::Sink)
-    }
-
-    fn slot_mut(&mut self, index: u32) -> Result<&mut Slot, ProveError> {
-        self.slots.get_mut(index as usize).ok_or(ProveError::Sink)
-    }
-}
-
-fn read_record<R: NodeReader + ?Sized>(reader: &mut R, at: NodeKey, out: &mut Vec<u8>) -> Result<(), ProveError> {
+    out: &mut Vec<u8>,
+) -> Result<(), ProveError> {
     if reader.read(at, out)? { Ok(()) } else { Err(ProveError::Missing(at)) }
 }
 
-fn decode(at: NodeKey, record: &[u8]) -> Result<Node<'_>, ProveError> {
+pub(super) fn decode(at: NodeKey, record: &[u8]) -> Result<Node<'_>, ProveError> {
     Node::decode(record).map_err(|why| ProveError::Malformed { at, why })
 }
 
-fn current(at: NodeKey, child: Child) -> Result<NodeKey, ProveError> {
+pub(super) fn current(at: NodeKey, child: Child) -> Result<NodeKey, ProveError> {
     match child {
         Child::Current(key) => Ok(key),
         Child::Legacy(child) => Err(ProveError::Legacy { at, child }),
@@ -515,7 +309,13 @@ fn claimed_hash<R: NodeReader + ?Sized>(reader: &mut R, at: NodeKey) -> Result<H
     })
 }
 
-fn check_shape(at: NodeKey, height: u8, size: u64, left: (u8, u64), right: (u8, u64)) -> Result<(), ProveError> {
+pub(super) fn check_shape(
+    at: NodeKey,
+    height: u8,
+    size: u64,
+    left: (u8, u64),
+    right: (u8, u64),
+) -> Result<(), ProveError> {
     let what = if left.1.checked_add(right.1) != Some(size) {
         "its size is not the sum of its children's"
     } else if u16::from(left.0.max(right.0)) + 1 != u16::from(height) {
@@ -526,7 +326,7 @@ fn check_shape(at: NodeKey, height: u8, size: u64, left: (u8, u64), right: (u8, 
     Err(ProveError::Shape { at, what })
 }
 
-fn check_inner_key(at: NodeKey, found: &[u8], expected: &[u8]) -> Result<(), ProveError> {
+pub(super) fn check_inner_key(at: NodeKey, found: &[u8], expected: &[u8]) -> Result<(), ProveError> {
     if found == expected {
         return Ok(());
     }
