@@ -118,7 +118,7 @@ fn verify(args: &VerifyArgs) -> Result<(), Error> {
     let job = migrator::inspect(&target, source.as_deref(), tuning)?;
     let (stop, progress) = (job.stop(), job.progress());
     let (with_source, repair) = (source.is_some(), args.repair);
-    let (findings, job) = runtime()?.block_on(async {
+    let (findings, mut job) = runtime()?.block_on(async {
         let mut verifying = tokio::task::spawn_blocking(move || (job.verify(with_source, repair), job));
         tokio::spawn(async move {
             interruption().await;
@@ -136,6 +136,9 @@ fn verify(args: &VerifyArgs) -> Result<(), Error> {
         }
     })?;
     let findings = findings?;
+    if repair {
+        job.lift_halt(&findings)?;
+    }
     report::findings(&findings, &job, with_source);
     if findings.is_sound() {
         return Ok(());

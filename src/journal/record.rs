@@ -318,10 +318,10 @@ impl From<Verdict1> for Verdict {
 impl Event1 {
     /// An event as it is recorded.
     pub fn new(at_ms: u64, event: &Event, after: &State) -> Event1 {
-        let list = |ids: &[u64]| match ids {
-            [] => String::new(),
-            [one] => format!("chunk {one}"),
-            [first, .., last] => format!("{} chunks, {first} to {last}", ids.len()),
+        let list = |ids: &[u64]| match (ids.iter().min(), ids.iter().max()) {
+            (Some(first), Some(last)) if first < last => format!("{} chunks, {first} to {last}", ids.len()),
+            (Some(only), _) => format!("chunk {only}"),
+            _ => String::new(),
         };
         let app_hash =
             |hash: Option<Hash>| hash.map_or("pairs only, there are no roots".to_owned(), |h| format!("app hash {h}"));

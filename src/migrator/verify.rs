@@ -5,7 +5,8 @@ use super::Migrator;
 use crate::{
     error::Error,
     iavl::{Claim, NodeKey, prove},
-    machine::Phase,
+    journal::Writes,
+    machine::{Event, Phase},
     model::{Change, StoreKey, Verdict, Version},
     phases::{
         self, PhaseError,
@@ -74,6 +75,18 @@ impl Migrator {
             self.check_tip(applied, &mut findings)?;
         }
         Ok(findings)
+    }
+
+    /// Lets a halted job go on after its target was repaired and verified: the next run continues in the phase it was
+    /// halted in. Does nothing to a job that is not halted.
+    ///
+    /// # Errors
+    /// The journal could not be written.
+    pub fn lift_halt(&mut self, findings: &Findings) -> Result<(), Error> {
+        if findings.is_sound() && matches!(self.recorder.state().phase, Phase::Halted { .. }) {
+            self.recorder.record(&Event::Repaired { reopened: None }, &Writes::Nothing)?;
+        }
+        Ok(())
     }
 
     /// The snapshot version and the newest one, if the target claims to hold them.
