@@ -177,6 +177,11 @@ impl Error {
                         again, or choose another version with --at in a new target."
                     .to_owned();
             }
+            Error::Phase(PhaseError::Unproven { .. } | PhaseError::Feed(_)) if self.kind() == Kind::Blocked => {
+                return "The source is untouched. What was finished before stays recorded in the target; `storeshift abort` \
+                        wipes it."
+                    .to_owned();
+            }
             _ => {}
         }
         match self.kind() {

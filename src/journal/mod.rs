@@ -407,8 +407,8 @@ fn open_error(path: &Path, error: redb::DatabaseError) -> JournalError {
     match error {
         redb::DatabaseError::DatabaseAlreadyOpen => JournalError::Locked(path),
         redb::DatabaseError::Storage(redb::StorageError::Io(source)) => {
-            // redb reports a file that is no redb file at all as invalid data.
-            if source.kind() == std::io::ErrorKind::InvalidData {
+            // redb reports a file that is no redb file at all as invalid data, and one that is cut short as its end.
+            if matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) {
                 JournalError::Damaged { path, what: source.to_string() }
             } else {
                 JournalError::Io { path, doing: "open", source }

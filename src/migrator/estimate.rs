@@ -4,7 +4,7 @@
 
 use crate::{
     error::Error,
-    iavl::{Child, Node, NodeReader},
+    iavl::{Child, Node},
     model::{Hash, StoreKey, Version},
     phases,
     plan::{At, Paths, Plan, Tuning},
@@ -162,7 +162,7 @@ fn sample(source: &dyn Source, store: &StoreKey, version: Version) -> Result<(u6
         // Heights are at most 127, so is any honest descent.
         for _ in 0..=127 {
             let mut record = Vec::new();
-            if !read(&mut nodes, at, &mut record)? {
+            if !nodes.read(at, &mut record).map_err(|error| unread(store, version, error))? {
                 break;
             }
             match Node::decode(&record) {
@@ -188,16 +188,7 @@ fn sample(source: &dyn Source, store: &StoreKey, version: Version) -> Result<(u6
     Ok((keys, (bytes as f64 / SAMPLES as f64 * keys as f64) as u64))
 }
 
-fn read(
-    nodes: &mut Box<dyn NodeReader + Send + '_>,
-    at: crate::iavl::NodeKey,
-    out: &mut Vec<u8>,
-) -> Result<bool, Error> {
-    nodes.read(at, out).map_err(|error| {
-        Error::Phase(phases::PhaseError::Unproven {
-            store: StoreKey::from("?"),
-            version: Version(0),
-            why: Box::new(error.into()),
-        })
-    })
+fn unread(store: &StoreKey, version: Version, error: crate::iavl::ReadError) -> Error {
+    let (store, why) = (store.clone(), Box::new(error.into()));
+    Error::Phase(phases::PhaseError::Unproven { store, version, why })
 }

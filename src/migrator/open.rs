@@ -60,8 +60,13 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     }
     let state = journal.state()?;
     refuse_aborted(&state)?;
-    let source: Arc<dyn Source> = Arc::from(source::open(&paths.source, tuning.source_cache())?);
-    assemble(place, Some(source), journal, job, tuning, lock)
+    let source: Option<Arc<dyn Source>> = match source::open(&paths.source, tuning.source_cache()) {
+        Ok(source) => Some(Arc::from(source)),
+        // Nothing is left to be read from it, and an operator may well have removed it by now.
+        Err(_) if matches!(state.phase, Phase::Done { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    assemble(place, source, journal, job, tuning, lock)
 }
 
 /// Opens a job that exists, for commands that need no plan; without a source only what the target alone can answer works.
@@ -155,7 +160,12 @@ fn assemble(
     tuning: Tuning,
     lock: Lock,
 ) -> Result<Migrator, Error> {
-    if !matches!(journal.state()?.phase, Phase::Done { .. }) {
+    let state = journal.state()?;
+    if !matches!(state.phase, Phase::Done { .. }) {
+        // Before the engines: opening them writes to the target, and a refusal must leave it as it was.
+        if let Some(source) = &source {
+            crate::reconcile::source(&job.source, &state, source.as_ref())?;
+        }
         place.clear_staging()?;
     }
     let target = engines(&place, job.id, job.plan.parts, tuning)?;

@@ -68,6 +68,9 @@ impl Migrator {
             Err(PhaseError::Verdict(verdict)) => findings.wrong.push(verdict),
             Err(error) => return Err(self.ended(error)),
         }
+        if self.recorder.state().phase.applied().is_some() {
+            self.check_marks(height, applied, &mut findings)?;
+        }
         if findings.is_sound() {
             self.check_strays(height, applied, &mut findings)?;
         }
@@ -296,6 +299,39 @@ impl Migrator {
         drop(pairs);
         if !strangers.is_empty() {
             ss.write_version(height, &[(store.name.clone(), &strangers)], false, true)?;
+        }
+        Ok(())
+    }
+
+    /// What the engines say of themselves: the version each stands at, and SC's commit info of the snapshot.
+    fn check_marks(&self, height: Version, applied: Version, findings: &mut Findings) -> Result<(), Error> {
+        let mut wrong = |what: String| findings.wrong.push(Verdict::Store { store: "(all)".into(), what });
+        let sc = self.target.sc.as_ref().map(|sc| sc.latest());
+        let ss = self.target.ss.as_ref().map(|ss| ss.latest());
+        for (name, latest) in [("SC", sc), ("SS", ss)] {
+            match latest {
+                None => {}
+                // Whoever runs on the target since may have gone on.
+                Some(Ok(Some(latest))) if latest >= applied => {}
+                Some(Ok(latest)) => {
+                    let latest = latest.map_or("no version".to_owned(), |latest| format!("version {latest}"));
+                    wrong(format!("{name} stands at {latest}, it stood at version {applied}"));
+                }
+                Some(Err(TargetError::Corrupt { what, .. })) => wrong(format!("{name}: {what}")),
+                Some(Err(error)) => return Err(error.into()),
+            }
+        }
+        let Some(sc) = &self.target.sc else { return Ok(()) };
+        match sc.commit_info(height) {
+            Ok(Some(info)) if info.app_hash() == self.job.source.app_hash => {}
+            Ok(Some(info)) => findings.wrong.push(Verdict::AppHash {
+                version: height,
+                expected: self.job.source.app_hash,
+                found: info.app_hash(),
+            }),
+            Ok(None) => wrong(format!("SC has no commit info of version {height}")),
+            Err(TargetError::Corrupt { what, .. }) => wrong(format!("SC: {what}")),
+            Err(error) => return Err(error.into()),
         }
         Ok(())
     }

@@ -1,0 +1,13 @@
+//! The real binary on real databases: killed, refused, given damaged files, interrupted, looked at.
+//!
+//! Nothing here uses storeshift's own code to read a target: [`dump`] reads it with RocksDB alone.
+
+mod commands;
+mod damage;
+mod dump;
+mod helper;
+mod kill;
+mod plant;
+mod readonly;
+mod refusals;
+mod strace;
