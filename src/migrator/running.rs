@@ -15,7 +15,7 @@ use std::{
 use tokio::{sync::watch, task::JoinHandle};
 
 /// How often the status is renewed and the disk looked at.
-const PERIOD: Duration = Duration::from_millis(500);
+const PERIOD: Duration = Duration::from_millis(200);
 
 /// A job that runs.
 pub struct Running {

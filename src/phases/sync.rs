@@ -1,5 +1,5 @@
-//! Syncing: versions after the snapshot are applied one by one; each version's roots and app hash are compared with those
-//! of store/v1 before anything of it is written.
+//! Syncing: versions after the snapshot are applied one by one; each store's root is compared with that of store/v1 before
+//! any record of it is written, and the app hash before the version is said to exist.
 
 use super::{PhaseError, Work, conclude::root_key};
 use crate::{
@@ -7,7 +7,7 @@ use crate::{
     model::{Change, CommitInfo, Hash, StoreInfo, StoreKey, Verdict, Version},
     progress::raise,
     source::{Feed, StoreChange, VersionChanges},
-    target::{Access, Commitment, PairLoader, RecordRun, Storage, StoreRecords, Target},
+    target::{Access, Commitment, PairLoader, RecordRun, Storage, Target},
 };
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use std::collections::BTreeMap;
 const GROUP_CHANGES: usize = 20_000;
 /// After this many versions too.
 const GROUP_VERSIONS: u64 = 256;
-/// Nodes of a store's tree kept in memory from one version to the next.
-const RESIDENT: usize = 50_000;
+/// About what a node of a tree takes in memory.
+const NODE_BYTES: usize = 320;
 
 /// Applies the versions after `applied` up to `to` and hands the newest that is durable everywhere to `done`, after
 /// every group. An engine that is ahead (a crash left it so) skips what it has.
@@ -67,6 +67,8 @@ struct Trees<'a> {
     sc: &'a dyn Commitment,
     latest: Version,
     trees: BTreeMap<StoreKey, Tree>,
+    /// Nodes of each tree kept in memory from one version to the next.
+    resident: usize,
 }
 
 impl<'a> Sync<'a> {
@@ -76,7 +78,10 @@ impl<'a> Sync<'a> {
             None => None,
             Some(sc) => {
                 let Some(latest) = sc.latest()? else { return Err(behind) };
-                Some(Trees { sc, latest, trees: BTreeMap::new() })
+                // The memory that runs have while restoring serves the trees now.
+                let stores = work.manifest.stores.len().max(1);
+                let resident = work.tuning.runs() / 2 / NODE_BYTES / stores;
+                Some(Trees { sc, latest, trees: BTreeMap::new(), resident })
             }
         };
         let ss = match target.ss.as_deref() {
@@ -136,25 +141,19 @@ impl<'a> Sync<'a> {
 impl Trees<'_> {
     fn apply(&mut self, work: Work<'_>, feed: &dyn Feed, version: &VersionChanges) -> Result<(), PhaseError> {
         let at = version.info.version;
-        let mut records: Vec<StoreRecords> = Vec::with_capacity(version.stores.len());
         let mut stores = Vec::with_capacity(version.stores.len());
         for update in &version.stores {
             let store = &update.store;
-            let root = match &update.change {
-                StoreChange::Changes(changes) => {
-                    let (root, new) = self.commit(store, at, changes)?;
-                    records.push((store.clone(), new));
-                    root
-                }
+            let (root, records) = match &update.change {
+                StoreChange::Changes(changes) => self.commit(store, at, changes)?,
                 StoreChange::Begins(None) => {
                     self.trees.insert(store.clone(), Tree::load(None, at));
-                    records.push((store.clone(), vec![(NodeKey::root_of(at), Vec::new())]));
-                    Hash::EMPTY
+                    (Hash::EMPTY, vec![(NodeKey::root_of(at), Vec::new())])
                 }
                 StoreChange::Begins(Some(claim)) => {
                     copy_tree(work, self.sc, feed, store, *claim, at)?;
                     self.trees.insert(store.clone(), Tree::load(Some(claim.key), at));
-                    claim.hash
+                    (claim.hash, Vec::new())
                 }
             };
             if root != update.root {
@@ -165,6 +164,12 @@ impl Trees<'_> {
                     found: root,
                 }));
             }
+            // The root is right, so the records are; until the commit info follows, no version leads to them.
+            self.sc.write_records(&[(store.clone(), records)], None, false)?;
+            if let Some(tree) = self.trees.get_mut(store) {
+                // What was just written can be read from the engine, so nodes may be dropped from memory.
+                tree.forget(self.resident);
+            }
             stores.push(StoreInfo { name: store.clone(), version: at, root: Some(root) });
         }
         let info = CommitInfo { version: at, stores, timestamp: version.info.timestamp };
@@ -172,13 +177,11 @@ impl Trees<'_> {
         if expected != found {
             return Err(PhaseError::Verdict(Verdict::AppHash { version: at, expected, found }));
         }
-        self.sc.write_records(&records, Some(&info), false)?;
+        self.sc.write_records(&[], Some(&info), false)?;
         self.latest = at;
         for dropped in &version.dropped {
             self.trees.remove(dropped);
         }
-        // What was just written can be read from the engine, so nodes may be dropped from memory.
-        self.trees.values_mut().for_each(|tree| tree.forget(RESIDENT));
         Ok(())
     }
 
