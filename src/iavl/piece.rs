@@ -3,7 +3,7 @@
 use super::{
     Claim, Node, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode,
     node::{inner_hash, leaf_hash},
-    prove::{KeyOrder, check_inner_key, check_shape, current, decode, read_record},
+    prove::{KeyOrder, check_inner_key, check_shape, check_versions, current, decode, read_record},
 };
 use crate::model::{Hash, Version};
 use std::{collections::BinaryHeap, ops::Range};
@@ -112,9 +112,7 @@ impl Piece {
             }
             Node::Inner { height, size, key, hash, left, right } => {
                 let (left, right) = (current(at, left)?, current(at, right)?);
-                if left.version > at.version || right.version > at.version {
-                    return Err(ProveError::Shape { at, what: "a child is newer than its parent" });
-                }
+                check_versions(at, left, right)?;
                 let key = place(key);
                 let depth_left = height;
                 let slot = self.slot_mut(index)?;

@@ -240,10 +240,15 @@ impl JoinNode {
         let at = claim.key;
         let mut record = Vec::new();
         read_record(reader, at, &mut record)?;
-        let Node::Inner { height, size, key, left, right, .. } = decode(at, &record)? else {
+        let Node::Inner { height, size, key, hash, left, right } = decode(at, &record)? else {
             return Err(ProveError::Shape { at, what: "an inner node was expected, it is a leaf" });
         };
         let (left, right) = (current(at, left)?, current(at, right)?);
+        check_versions(at, left, right)?;
+        if hash != claim.hash {
+            // What the record keeps is what Go takes for the node's hash.
+            return Err(ProveError::HashMismatch { at, expected: claim.hash, found: hash });
+        }
         let left = Claim { key: left, hash: claimed_hash(reader, left)? };
         let right = Claim { key: right, hash: claimed_hash(reader, right)? };
         let found = inner_hash(height, size, at.version, &left.hash, &right.hash);
@@ -307,6 +312,13 @@ fn claimed_hash<R: NodeReader + ?Sized>(reader: &mut R, at: NodeKey) -> Result<H
         Node::Leaf { key, value } => leaf_hash(at.version, key, value),
         Node::Inner { hash, .. } => hash,
     })
+}
+
+pub(super) fn check_versions(at: NodeKey, left: NodeKey, right: NodeKey) -> Result<(), ProveError> {
+    if left.version > at.version || right.version > at.version {
+        return Err(ProveError::Shape { at, what: "a child is newer than its parent" });
+    }
+    Ok(())
 }
 
 pub(super) fn check_shape(

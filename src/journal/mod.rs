@@ -190,7 +190,7 @@ impl Journal {
         codec::decode(place, record.value())
     }
 
-    /// The chunks of the manifest in order, from `first` on, `count` of them at most.
+    /// The chunks of the manifest in order, `count` of them from `first` on.
     ///
     /// # Errors
     /// A record is missing or damaged.
@@ -198,14 +198,15 @@ impl Journal {
         let transaction = self.database.begin_read()?;
         let table = transaction.open_table(CHUNKS)?;
         let mut chunks = Vec::new();
-        for entry in table.range(first..first.saturating_add(count))? {
-            let (id, record) = entry?;
-            let expected = first + chunks.len() as u64;
-            if id.value() != expected {
-                let what = "is missing".to_owned();
-                return Err(JournalError::Record { place: format!("chunk/{expected}"), what });
+        let mut entries = table.range(first..first.saturating_add(count))?;
+        for expected in first..first.saturating_add(count) {
+            let place = format!("chunk/{expected}");
+            match entries.next().transpose()? {
+                Some((id, record)) if id.value() == expected => {
+                    chunks.push(codec::decode::<record::Chunk1>(&place, record.value())?.into());
+                }
+                _ => return Err(JournalError::Record { place, what: "is missing".to_owned() }),
             }
-            chunks.push(codec::decode::<record::Chunk1>(&format!("chunk/{expected}"), record.value())?.into());
         }
         Ok(chunks)
     }
@@ -328,9 +329,13 @@ impl Journal {
         let transaction = self.database.begin_read()?;
         let table = transaction.open_table(EVENTS)?;
         let mut events = Vec::new();
-        for entry in table.iter()? {
+        for (expected, entry) in (0u64..).zip(table.iter()?) {
             let (number, record) = entry?;
-            events.push(codec::decode(&format!("event/{}", number.value()), record.value())?);
+            let place = format!("event/{expected}");
+            if number.value() != expected {
+                return Err(JournalError::Record { place, what: "is missing".to_owned() });
+            }
+            events.push(codec::decode(&place, record.value())?);
         }
         Ok(events)
     }

@@ -169,6 +169,10 @@ impl Migrator {
     /// [`Error::Stopped`] if it was asked to, [`Error::Halted`] if the data disagrees; otherwise what failed. Whatever it
     /// is, what was recorded stays true and another run continues from there.
     pub fn run(&mut self) -> Result<Outcome, Error> {
+        if matches!(self.recorder.state().phase, Phase::Switching { .. }) {
+            // The fence stood in a process that is gone: store/v1 may have committed since.
+            self.recorder.record(&Event::SwitchUndone, &Writes::Nothing)?;
+        }
         loop {
             let outcome = self.step();
             match outcome {

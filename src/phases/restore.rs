@@ -68,6 +68,7 @@ impl<'a> SpanWork<'a> {
         let mut records = RecordRun::default();
         let mut digests = (RecordDigest::new(SC_DIGEST), RecordDigest::new(SS_DIGEST));
         let mut finished = Vec::new();
+        let mut gathered = 0;
         let mut pairs = self.loader()?;
         for (id, chunk) in self.chunks {
             if self.work.stop.is_asked() {
@@ -110,8 +111,11 @@ impl<'a> SpanWork<'a> {
             };
             raise(&self.work.progress.pairs_read, chunk.leaves);
             finished.push((*id, restored));
-            // Nearly full: the next chunk would be cut in two.
-            if records.size() >= self.work.run_bytes() / 8 * 7 {
+            gathered += bytes;
+            // Nearly full: the next chunk would be cut in two. Without SC there are no records, but a crash must not cost
+            // more for that.
+            if records.size().max(gathered as usize) >= self.work.run_bytes() / 8 * 7 {
+                gathered = 0;
                 self.make_durable(&mut records, pairs.take())?;
                 if !report(std::mem::take(&mut finished)) {
                     return Ok(());

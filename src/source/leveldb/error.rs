@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 /// Why a byte string is not what its format demands.
 ///
 /// Parsers know nothing of files; their callers add path and file offset
-/// with [`Malformed::within`].
+/// with `Malformed::within`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{what} at byte {at}")]
 pub struct Malformed {
@@ -31,7 +31,7 @@ impl Malformed {
         }
     }
 
-    /// As [`Malformed::within`], for bytes which were decompressed, so that
+    /// As `Malformed::within`, for bytes which were decompressed, so that
     /// only the block's own offset exists in the file.
     pub(super) fn in_block(self, path: &Path, block: u64) -> LeveldbError {
         LeveldbError::Corrupt {

@@ -14,7 +14,7 @@ fn open(dir: &Path) -> Result<Leveldb, LeveldbError> {
     Leveldb::open(dir, Options::default())
 }
 
-pub(super) fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();

@@ -1,0 +1,55 @@
+//! Filters as goleveldb makes them. That contents are the same pairs as goleveldb itself reads is shown where Go is at
+//! hand, in `tests/interop`.
+
+use std::path::Path;
+
+use super::super::block::Spot;
+use super::super::filter::{self, Filter};
+use super::super::{Leveldb, Options};
+
+#[test]
+fn goleveldbs_hash_of_known_keys() {
+    // From LevelDB's hash_test, with its seed.
+    assert_eq!(filter::hash(b""), 0xbc9f_1d34);
+    assert_eq!(filter::hash(&[0x62]), 0xef13_45c4);
+    assert_eq!(filter::hash(&[0xc3, 0x97]), 0x5b66_3814);
+    assert_eq!(filter::hash(&[0xe2, 0x99, 0xa5]), 0x323c_078f);
+    assert_eq!(filter::hash(&[0xe1, 0x80, 0xb9, 0x32]), 0xed21_633a);
+}
+
+#[test]
+fn goleveldbs_filters_pass_every_present_key_and_stop_most_absent_ones() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pruned/application.db");
+    let db = Leveldb::open(&dir, Options::default()).unwrap();
+    let (mut stopped, mut asked) = (0, 0);
+    for entry in db.inner.runs.iter().flatten() {
+        let table = db.inner.tables.get(entry).unwrap();
+        let mut spot = Spot::default();
+        while let Some(handle) = table.index_step(&mut spot).unwrap() {
+            let block = table.block(handle, &mut Vec::new()).unwrap();
+            let mut at = Spot::default();
+            while block.step(&mut at).unwrap() {
+                assert!(table.may_contain(handle.offset, filter::hash(at.user())));
+                let absent = [at.user(), b"\0absent"].concat();
+                asked += 1;
+                stopped += u32::from(!table.may_contain(handle.offset, filter::hash(&absent)));
+            }
+        }
+    }
+    assert!(asked > 3000 && stopped * 100 > asked * 97, "{stopped}/{asked}");
+}
+
+#[test]
+fn a_filter_passes_its_keys_and_about_one_in_a_hundred_others() {
+    let keys: Vec<[u8; 4]> = (0..3000u32).map(u32::to_be_bytes).collect();
+    let users: Vec<&[u8]> = keys.iter().map(|key| &key[..]).collect();
+    let mut data = super::writer::bloom(&users);
+    let end = data.len() as u32;
+    data.extend([0u32.to_le_bytes(), end.to_le_bytes()].concat());
+    data.push(11);
+    let filter = Filter::new(data).unwrap();
+    let passes = |n: u32| filter.may_contain(100, filter::hash(&n.to_be_bytes()));
+    assert!((0..3000).all(passes));
+    assert!((3000..13_000).filter(|n| passes(*n)).count() < 200);
+    assert!(filter.may_contain(2048, 0), "no filter covers that block");
+}
