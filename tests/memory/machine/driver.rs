@@ -1,0 +1,351 @@
+//! A model of the driver: it carries out the real machine's steps on an abstract target, is killed at any moment, and
+//! store/v1 goes on committing unless it is fenced. The right driver keeps the rules in every world that can be reached;
+//! each driver that breaks one of them is found out, which shows that the rule is needed and that the checker sees it.
+
+use std::collections::{BTreeSet, HashSet, VecDeque};
+use storeshift::{
+    machine::{Event, Fence, Phase, State, Step, Verified},
+    model::{Hash, Version},
+};
+
+const CHUNKS: u64 = 2;
+const HEIGHT: u64 = 1;
+const NEWEST: u64 = 3;
+
+/// Which driver is modelled.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Driver {
+    Right,
+    /// Records first, writes to the target afterwards.
+    JournalFirst,
+    /// Writing a chunk a second time adds to what is there instead of replacing it.
+    NotRepeatable,
+    /// Takes a write for durable that is still in memory.
+    Unsynced,
+    /// Keeps what the snapshot found in memory only.
+    Forgetful,
+    /// Takes for granted that v1 stands where it was last seen.
+    NoDrain,
+    /// Takes the fence of a former life for one that still stands.
+    TrustsOldFence,
+    /// Wipes the journal before the target.
+    JournalWipedFirst,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Engine {
+    Sc,
+    Ss,
+}
+
+/// One write to the target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Write {
+    Chunk(Engine, u64),
+    Spine,
+    Version(Engine, u64),
+}
+
+/// What is durable in one engine.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Content {
+    /// How many copies of each chunk there are.
+    chunks: [u8; CHUNKS as usize],
+    spine: bool,
+    watermark: u64,
+}
+
+/// What a kill takes away.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Life {
+    did: BTreeSet<Write>,
+    manifest: bool,
+    /// The chain does not commit while this stands.
+    fence: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct World {
+    tip: u64,
+    journal: Option<State>,
+    sc: Content,
+    ss: Content,
+    life: Life,
+}
+
+fn verified() -> Verified {
+    Verified::compare(Hash::EMPTY, Hash::EMPTY).unwrap()
+}
+
+impl World {
+    fn begin() -> World {
+        let journal = Some(State::new(Version(HEIGHT)));
+        World { tip: HEIGHT, journal, sc: Content::default(), ss: Content::default(), life: Life::default() }
+    }
+
+    fn engine(&mut self, engine: Engine) -> &mut Content {
+        match engine {
+            Engine::Sc => &mut self.sc,
+            Engine::Ss => &mut self.ss,
+        }
+    }
+
+    /// What may be done next: target writes, and the event that is recorded after them.
+    fn units(&self, driver: Driver) -> Vec<(Vec<Write>, Event)> {
+        let Some(state) = &self.journal else { return Vec::new() };
+        let both = |write: &dyn Fn(Engine) -> Write| vec![write(Engine::Sc), write(Engine::Ss)];
+        let version = |version: Version| both(&|engine| Write::Version(engine, version.0));
+        if let Phase::Switching { fence: Fence::Raised(_) | Fence::Checked(_), .. } = state.phase
+            && !self.life.fence
+            && driver != Driver::TrustsOldFence
+        {
+            return vec![(vec![], Event::SwitchUndone)];
+        }
+        let manifest = driver != Driver::Forgetful || self.life.manifest;
+        let open = |done: &storeshift::model::ChunkSet| {
+            (0..CHUNKS).filter(|id| manifest && !done.contains(*id)).collect::<Vec<_>>()
+        };
+        match (state.next(), &state.phase) {
+            (Step::Snapshot { .. }, _) => vec![(vec![], Event::Snapshotted { chunks: CHUNKS })],
+            (Step::Restore { .. }, Phase::Restoring { restored, .. }) => open(restored)
+                .into_iter()
+                .map(|id| (both(&|engine| Write::Chunk(engine, id)), Event::Restored { chunks: vec![id] }))
+                .collect(),
+            (Step::Join { .. }, _) if manifest => vec![(vec![Write::Spine], Event::Joined)],
+            (Step::Prove { .. }, Phase::Restoring { proven, .. }) => open(proven)
+                .into_iter()
+                .filter(|id| [&self.sc, &self.ss].iter().all(|engine| engine.chunks[*id as usize] == 1))
+                .map(|id| (vec![], Event::Proven { chunks: vec![id] }))
+                .collect(),
+            (Step::Conclude { height }, _) => vec![(version(height), Event::Concluded(verified()))],
+            (Step::Sync { applied }, _) if applied.0 < self.tip => {
+                vec![(version(applied.next()), Event::Applied { to: applied.next() })]
+            }
+            (Step::Sync { .. }, _) => vec![(vec![], Event::SwitchStarted)],
+            (Step::Fence, _) => {
+                let seen = if driver == Driver::NoDrain { state.phase.applied().unwrap().0 } else { self.tip };
+                vec![(vec![], Event::Fenced { version: Version(seen) })]
+            }
+            (Step::Drain { applied, .. }, _) => {
+                vec![(version(applied.next()), Event::Applied { to: applied.next() })]
+            }
+            (Step::Check { .. }, _) => vec![(vec![], Event::Checked(verified()))],
+            (Step::Flip { .. }, _) => vec![(vec![], Event::Flipped)],
+            _ => Vec::new(),
+        }
+    }
+
+    fn write(&mut self, driver: Driver, write: Write) {
+        self.life.did.insert(write);
+        if driver == Driver::Unsynced {
+            return;
+        }
+        match write {
+            Write::Chunk(engine, id) => {
+                let copies = &mut self.engine(engine).chunks[id as usize];
+                *copies = if driver == Driver::NotRepeatable { *copies + 1 } else { 1 };
+            }
+            Write::Spine => self.sc.spine = true,
+            // An engine that is ahead skips what it has.
+            Write::Version(engine, version) => {
+                let watermark = &mut self.engine(engine).watermark;
+                *watermark = version.max(*watermark);
+            }
+        }
+    }
+
+    fn record(&mut self, event: &Event) -> Result<(), String> {
+        let state = self.journal.as_ref().unwrap();
+        let after = state.apply(event).map_err(|refusal| format!("the machine refuses the driver: {refusal}"))?;
+        match event {
+            Event::Snapshotted { .. } => self.life.manifest = true,
+            Event::Fenced { .. } => self.life.fence = true,
+            Event::SwitchUndone | Event::Aborted => self.life.fence = false,
+            Event::Flipped => self.check_flip(&after)?,
+            _ => {}
+        }
+        self.journal = Some(after);
+        Ok(())
+    }
+
+    /// No flip unless restored and proven, applied = fenced, and the chain standing still there.
+    fn check_flip(&self, after: &State) -> Result<(), String> {
+        let Phase::Done { version, .. } = after.phase else { return Err("the flip did not lead to Done".into()) };
+        for engine in [&self.sc, &self.ss] {
+            if engine.chunks != [1; CHUNKS as usize] || engine.watermark != version.0 {
+                return Err(format!("flipped to an engine that is not whole: {engine:?}"));
+            }
+        }
+        if version.0 != self.tip {
+            return Err(format!("flipped at {version}, and the commit of {} is lost", self.tip));
+        }
+        if !self.sc.spine { Err("flipped without a spine".into()) } else { Ok(()) }
+    }
+
+    /// Rule 1, as a restart sees it: whatever the journal says is durable in the target.
+    fn check_restart(&self) -> Result<(), String> {
+        let behind = |what: &str| Err(format!("the target is behind the journal: {what}"));
+        let Some(state) = &self.journal else {
+            let empty = self.sc == Content::default() && self.ss == Content::default();
+            return if empty { Ok(()) } else { Err("the journal is gone and the target is not".into()) };
+        };
+        if let Phase::Restoring { restored, joined, .. } = &state.phase {
+            for id in (0..CHUNKS).filter(|id| restored.contains(*id)) {
+                match [self.sc.chunks[id as usize], self.ss.chunks[id as usize]] {
+                    [1, 1] => {}
+                    [0, _] | [_, 0] => return behind("a restored chunk is missing"),
+                    _ => return Err("a restored chunk is there twice".into()),
+                }
+            }
+            if *joined && !self.sc.spine {
+                return behind("the spine is missing");
+            }
+        }
+        match state.phase.applied() {
+            Some(applied) if self.sc.watermark.min(self.ss.watermark) < applied.0 => behind("a version is missing"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Every world that can come next, or what rule was broken on the way.
+    fn successors(&self, driver: Driver) -> Result<Vec<World>, String> {
+        let mut next = Vec::new();
+        let Some(state) = &self.journal else { return Ok(next) };
+        let mut step = |change: &dyn Fn(&mut World) -> Result<(), String>| {
+            let mut world = self.clone();
+            change(&mut world)?;
+            next.push(world);
+            Ok::<(), String>(())
+        };
+        // Killed, and started again: only what is durable is left.
+        step(&|world| {
+            world.life = Life::default();
+            world.check_restart()
+        })?;
+        if matches!(state.phase, Phase::Done { .. }) {
+            return Ok(next);
+        }
+        if !self.life.fence && self.tip < NEWEST {
+            step(&|world| {
+                world.tip += 1;
+                Ok(())
+            })?;
+        }
+        if state.phase == Phase::Aborted {
+            if driver == Driver::JournalWipedFirst || (&self.sc, &self.ss) == (&Content::default(), &Content::default())
+            {
+                step(&|world| {
+                    world.journal = None;
+                    world.check_restart()
+                })?;
+            }
+            for engine in [Engine::Sc, Engine::Ss] {
+                step(&|world| {
+                    *world.engine(engine) = Content::default();
+                    Ok(())
+                })?;
+            }
+            return Ok(next);
+        }
+        step(&|world| world.record(&Event::Aborted))?;
+        if matches!(state.phase, Phase::Switching { .. }) && state.attempt < 2 {
+            step(&|world| world.record(&Event::SwitchUndone))?;
+        }
+        for (writes, event) in self.units(driver) {
+            if event == Event::SwitchUndone && state.attempt >= 2 {
+                continue;
+            }
+            for &write in writes.iter().filter(|write| !self.life.did.contains(write)) {
+                step(&|world| {
+                    world.write(driver, write);
+                    Ok(())
+                })?;
+            }
+            let written = writes.iter().all(|write| self.life.did.contains(write));
+            if written || driver == Driver::JournalFirst {
+                step(&|world| world.record(&event))?;
+            }
+        }
+        Ok(next)
+    }
+
+    /// Runs on without any mishap. Wherever one stands, that must lead to the end.
+    fn finish(&self, driver: Driver) -> Result<(), String> {
+        let mut world = self.clone();
+        world.life = Life::default();
+        for _ in 0..60 {
+            match world.journal.as_ref().map(|state| &state.phase) {
+                None | Some(Phase::Done { .. } | Phase::Aborted) => return Ok(()),
+                _ => {}
+            }
+            let Some((writes, event)) = world.units(driver).into_iter().next() else { break };
+            writes.into_iter().for_each(|write| world.write(driver, write));
+            world.record(&event)?;
+        }
+        Err(format!("stuck: {world:?}"))
+    }
+}
+
+/// Visits every world that can be reached; the first broken rule ends it. Then runs on from each of them.
+fn explore(driver: Driver) -> Result<usize, String> {
+    let mut known = HashSet::new();
+    let mut worlds = Vec::new();
+    let mut open = VecDeque::from([World::begin()]);
+    while let Some(world) = open.pop_front() {
+        if !known.insert(format!("{world:?}")) {
+            continue;
+        }
+        open.extend(world.successors(driver).map_err(|broken| format!("{broken}; from {world:?}"))?);
+        worlds.push(world);
+    }
+    worlds.iter().try_for_each(|world| world.finish(driver))?;
+    Ok(worlds.len())
+}
+
+#[test]
+fn the_driver_keeps_every_rule_in_every_world_it_can_get_into() {
+    let worlds = explore(Driver::Right).unwrap();
+    println!("{worlds} worlds");
+    assert!(worlds > 1000, "{worlds}");
+}
+
+fn assert_found(driver: Driver, words: &str) {
+    let broken = explore(driver).expect_err("a driver that breaks a rule was not found out");
+    println!("{driver:?}: {broken}");
+    assert!(broken.contains(words), "{driver:?} was found out for another reason: {broken}");
+}
+
+#[test]
+fn rule_1_is_needed_a_driver_that_records_before_it_writes_is_found_out() {
+    assert_found(Driver::JournalFirst, "the target is behind the journal");
+}
+
+#[test]
+fn rule_1_means_durable_a_driver_that_records_what_is_in_memory_is_found_out() {
+    assert_found(Driver::Unsynced, "the target is behind the journal");
+}
+
+#[test]
+fn rule_2_is_needed_a_driver_whose_writes_cannot_be_repeated_is_found_out() {
+    assert_found(Driver::NotRepeatable, "there twice");
+}
+
+#[test]
+fn what_a_later_step_needs_must_be_in_the_journal_or_a_crash_leaves_it_stuck() {
+    assert_found(Driver::Forgetful, "stuck");
+}
+
+#[test]
+fn the_drain_is_needed_a_commit_between_caught_up_and_fenced_would_be_lost() {
+    assert_found(Driver::NoDrain, "is lost");
+}
+
+#[test]
+fn a_fence_does_not_outlive_its_process_and_a_driver_that_trusts_an_old_one_is_found_out() {
+    assert_found(Driver::TrustsOldFence, "is lost");
+}
+
+#[test]
+fn the_journal_goes_last_a_driver_that_wipes_it_first_is_found_out() {
+    assert_found(Driver::JournalWipedFirst, "the journal is gone and the target is not");
+}

@@ -1,0 +1,13 @@
+//! Tests that need no disk and no engine: the machine explored exhaustively, whole migrations in memory crashed at every
+//! write, the journal on a disk that fails, proofs of damaged trees, the layers of the code, and the fuzz corpus.
+//!
+//! They build and pass without RocksDB: `cargo test --release --no-default-features --test memory`.
+
+mod corpus;
+mod journal;
+mod layers;
+mod machine;
+mod prefixes;
+mod proofs;
+mod scenarios;
+mod support;

@@ -1,0 +1,158 @@
+//! Cutting a tree into chunks and putting it together again.
+
+use super::tree::{BUDGETS, grow, prove_all};
+use crate::support::random::{Random, seed};
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use storeshift::{
+    iavl::{Claim, Cut, NodeKey, NodeMap, cut, numbering, prove},
+    model::Chunk,
+};
+
+type Records = BTreeMap<NodeKey, Vec<u8>>;
+
+/// Restores one chunk as the restore phase does: knowing nothing but the chunk.
+fn restore(nodes: &NodeMap, chunk: &Chunk, budget: usize, into: &mut Records) {
+    let claim = Claim { key: NodeKey::new(chunk.version, chunk.nonce), hash: chunk.hash };
+    let mut ordinal = chunk.first_ordinal;
+    let proof = prove(&mut nodes.clone(), claim, budget, &mut |node| {
+        let mut record = Vec::new();
+        let key = numbering::encode_record(node, ordinal, &mut record).unwrap();
+        assert!(into.insert(key, record).is_none(), "two nodes have the key {key}");
+        ordinal += 1;
+        true
+    });
+    let proof = proof.unwrap();
+    assert_eq!((proof.leaves, proof.height), (chunk.leaves, chunk.height));
+    assert_eq!(ordinal, chunk.root_ordinal() + 1);
+}
+
+/// The records of the whole tree from its chunks in this order, and its spine.
+fn restore_all(nodes: &NodeMap, cut: &Cut, order: &[usize], budget: usize) -> Records {
+    let mut records = Records::new();
+    for index in order {
+        restore(nodes, &cut.chunks[*index], budget, &mut records);
+    }
+    for node in &cut.spine {
+        let mut record = Vec::new();
+        let key = node.encode_record(&mut record).unwrap();
+        assert!(records.insert(key, record).is_none(), "a spine node takes a chunk's key {key}");
+    }
+    records
+}
+
+fn check_cut(nodes: &NodeMap, claim: Claim, chunk_leaves: u64) -> Cut {
+    let (all, proof) = prove_all(nodes, claim, BUDGETS[0]);
+    let leaves = proof.unwrap().leaves;
+    let cut = cut(&mut nodes.clone(), claim, 3, chunk_leaves).unwrap();
+    // The chunks are the leaves, each once, in order; the spine is one node less than there are chunks.
+    assert_eq!(cut.chunks.iter().map(|chunk| chunk.leaves).sum::<u64>(), leaves);
+    assert_eq!(cut.spine.len() + 1, cut.chunks.len());
+    let mut ordinals: Vec<u64> = cut.spine.iter().map(|node| node.ordinal).collect();
+    for chunk in &cut.chunks {
+        assert!(chunk.leaves <= chunk_leaves && chunk.store == 3);
+        // Its root is where the proof of the whole tree met it.
+        let root = &all[chunk.root_ordinal() as usize];
+        assert_eq!((root.hash, root.size, root.height), (chunk.hash, chunk.leaves, chunk.height));
+        assert_eq!(root.at, NodeKey::new(chunk.version, chunk.nonce));
+        ordinals.extend(chunk.first_ordinal..=chunk.root_ordinal());
+    }
+    for node in &cut.spine {
+        let whole = &all[node.ordinal as usize];
+        assert_eq!(
+            (&whole.key, whole.hash, whole.size, whole.right_size),
+            (&node.key, node.hash, node.size, Some(node.right_size))
+        );
+        assert!(node.size > chunk_leaves, "a spine node that could have been a chunk");
+    }
+    ordinals.sort_unstable();
+    assert!(ordinals.into_iter().eq(0..all.len() as u64), "every ordinal once");
+    cut
+}
+
+#[test]
+fn for_every_chunk_size_the_chunks_partition_the_leaves_and_restore_to_the_same_records_in_any_order() {
+    let seed = seed(51);
+    let mut random = Random(seed);
+    let (nodes, claim) = grow(&mut random, 6, 40, 70);
+    let claim = claim.unwrap();
+    let (_, proof) = prove_all(&nodes, claim, BUDGETS[0]);
+    let leaves = proof.unwrap().leaves;
+    assert!(leaves > 30);
+    let whole = check_cut(&nodes, claim, leaves);
+    assert_eq!(whole.chunks.len(), 1);
+    let wanted = restore_all(&nodes, &whole, &[0], BUDGETS[0]);
+    assert_eq!(wanted.len() as u64, 2 * leaves - 1);
+    for chunk_leaves in 1..=leaves {
+        let cut = check_cut(&nodes, claim, chunk_leaves);
+        let mut order: Vec<usize> = (0..cut.chunks.len()).collect();
+        for _ in 0..3 {
+            for at in (1..order.len()).rev() {
+                order.swap(at, random.below(at as u64 + 1) as usize);
+            }
+            let budget = if random.coin() { BUDGETS[0] } else { 300 };
+            assert!(
+                restore_all(&nodes, &cut, &order, budget) == wanted,
+                "seed {seed}, {chunk_leaves} leaves, {order:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_restored_records_are_the_same_tree_under_the_root_hash() {
+    let (nodes, claim) = grow(&mut Random(52), 6, 40, 70);
+    let claim = claim.unwrap();
+    let cut = check_cut(&nodes, claim, 5);
+    let order: Vec<usize> = (0..cut.chunks.len()).collect();
+    let restored = NodeMap { records: restore_all(&nodes, &cut, &order, BUDGETS[0]) };
+    let root = cut.spine.last().unwrap();
+    let moved = Claim { key: numbering::node_key(root.version, root.ordinal).unwrap(), hash: claim.hash };
+    let (before, _) = prove_all(&nodes, claim, BUDGETS[0]);
+    for budget in BUDGETS {
+        let (after, proof) = prove_all(&restored, moved, budget);
+        proof.unwrap();
+        let content = |nodes: &[super::tree::Kept]| {
+            nodes.iter().map(|node| (node.key.clone(), node.value.clone(), node.hash, node.size)).collect::<Vec<_>>()
+        };
+        assert!(content(&before) == content(&after));
+        let nonces: Vec<u32> = after.iter().map(|node| node.at.nonce).collect();
+        assert!(nonces.iter().copied().eq(2..2 + nonces.len() as u32), "nonces are post-order ordinals plus 2");
+        assert!(before.iter().zip(&after).all(|(before, after)| before.at.version == after.at.version));
+    }
+}
+
+#[test]
+fn a_proof_that_is_stopped_says_so_and_hands_nothing_on_any_more() {
+    let (nodes, claim) = grow(&mut Random(53), 3, 40, 70);
+    for budget in BUDGETS {
+        let mut seen = 0;
+        let proof = prove(&mut nodes.clone(), claim.unwrap(), budget, &mut |_| {
+            seen += 1;
+            seen < 5
+        });
+        assert!(matches!(proof, Err(storeshift::iavl::ProveError::Sink)));
+        assert_eq!(seen, 5);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn random_trees_cut_anywhere_and_proven_in_pieces_of_any_size_come_out_the_same(
+        seed: u64, versions in 1u64..8, changes in 1u64..60, keys in 1u64..120, chunk_leaves in 1u64..40, budget in 0usize..4000,
+    ) {
+        let (nodes, claim) = grow(&mut Random(seed), versions, changes, keys);
+        let Some(claim) = claim else { return Ok(()) };
+        let (whole, proof) = prove_all(&nodes, claim, BUDGETS[0]);
+        let (pieces, proof_in_pieces) = prove_all(&nodes, claim, budget);
+        prop_assert_eq!(&whole, &pieces);
+        prop_assert_eq!(proof.unwrap(), proof_in_pieces.unwrap());
+        prop_assert_eq!(whole.iter().filter(|node| node.height == 0).map(|node| &node.key).collect::<Vec<_>>().is_sorted(), true);
+        let cut = check_cut(&nodes, claim, chunk_leaves);
+        let order: Vec<usize> = (0..cut.chunks.len()).rev().collect();
+        let one = check_cut(&nodes, claim, u64::MAX);
+        prop_assert_eq!(restore_all(&nodes, &cut, &order, budget), restore_all(&nodes, &one, &[0], BUDGETS[0]));
+    }
+}
