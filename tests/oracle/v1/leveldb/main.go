@@ -1,10 +1,16 @@
-// make DIR KIND SEED: makes a database. dump DIR: writes klen vlen key value (LE4) of all live pairs to stdout, opened on the directory as it is (read only).
+// leveldb makes goleveldb databases in many shapes, and dumps what goleveldb reads in one.
+//
+//	leveldb make DIR KIND SEED   kinds: small, l0, plain, snap, closed, default
+//	leveldb dump DIR             u32le klen | u32le vlen | key | value of every live pair, to standard output
+//
+// dump opens read-only. make leaves without closing (all kinds but closed), so that logs stay.
 package main
 
 import (
 	"bufio"
 	"encoding/binary"
 	"fmt"
+	"log"
 	"math/rand"
 	"os"
 	"strconv"
@@ -12,11 +18,20 @@ import (
 	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/filter"
 	"github.com/syndtr/goleveldb/leveldb/opt"
+	"github.com/syndtr/goleveldb/leveldb/util"
 )
 
-func must(err error) {
-	if err != nil {
-		panic(err)
+func main() {
+	log.SetFlags(0)
+	switch {
+	case len(os.Args) == 5 && os.Args[1] == "make":
+		seed, err := strconv.ParseInt(os.Args[4], 10, 64)
+		must(err)
+		write(os.Args[2], os.Args[3], seed)
+	case len(os.Args) == 3 && os.Args[1] == "dump":
+		dump(os.Args[2])
+	default:
+		log.Fatal("make DIR KIND SEED, or dump DIR?")
 	}
 }
 
@@ -34,95 +49,96 @@ func options(kind string) *opt.Options {
 		o.CompactionL0Trigger = 1000
 		o.WriteL0SlowdownTrigger = 2000
 		o.WriteL0PauseTrigger = 3000
-	case "plain":
+	case "plain": // no filter, no compression
 		o.Filter = nil
 		o.Compression = opt.NoCompression
 		o.WriteBuffer = 64 << 10
 		o.CompactionTableSize = 32 << 10
+	case "snap", "closed", "default":
+	default:
+		log.Fatalf("no kind %q", kind)
 	}
 	return o
 }
 
-func main() {
-	switch os.Args[1] {
-	case "make":
-		kind := os.Args[3]
-		seed, _ := strconv.ParseInt(os.Args[4], 10, 64)
-		r := rand.New(rand.NewSource(seed))
-		db, err := leveldb.OpenFile(os.Args[2], options(kind))
-		must(err)
-		rounds := 300
-		for i := 0; i < rounds; i++ {
-			b := new(leveldb.Batch)
-			base := r.Intn(4000)
-			for j := 0; j < 100; j++ {
-				n := base + r.Intn(300)
-				key := make([]byte, 0, 32)
-				switch n % 3 {
-				case 0:
-					key = append(key, fmt.Sprintf("s/k:bank/s%012d", n)...)
-				case 1:
-					key = append(key, "s/k:acc/s"...)
-					key = binary.BigEndian.AppendUint64(key, uint64(n))
-					key = binary.BigEndian.AppendUint32(key, uint32(n%7))
-				default:
-					key = append(key, fmt.Sprintf("x%d", n*n)...)
-				}
-				if r.Intn(4) == 0 {
-					b.Delete(key)
-				} else {
-					v := make([]byte, r.Intn(200))
-					if r.Intn(2) == 0 {
-						r.Read(v)
-					} else {
-						copy(v, fmt.Sprintf("%d-%d", i, j))
-					}
-					b.Put(key, v)
-				}
+func write(dir, kind string, seed int64) {
+	r := rand.New(rand.NewSource(seed))
+	db, err := leveldb.OpenFile(dir, options(kind))
+	must(err)
+	for i := 0; i < 300; i++ {
+		b := new(leveldb.Batch)
+		base := r.Intn(4000)
+		for j := 0; j < 100; j++ {
+			k := key(base + r.Intn(300))
+			if r.Intn(4) == 0 {
+				b.Delete(k)
+				continue
 			}
-			if i%97 == 5 {
-				v := make([]byte, 300<<10+r.Intn(1<<20))
-				if i%2 == 0 {
-					r.Read(v)
-				}
-				b.Put([]byte(fmt.Sprintf("big%d", i)), v)
+			v := make([]byte, r.Intn(200))
+			if r.Intn(2) == 0 {
+				r.Read(v)
+			} else {
+				copy(v, fmt.Sprintf("%d-%d", i, j))
 			}
-			if i == 3 {
-				b.Put([]byte{}, []byte("empty key"))
-				b.Put([]byte{0xff, 0xff}, nil)
+			b.Put(k, v)
+		}
+		if i%97 == 5 {
+			v := make([]byte, 300<<10+r.Intn(1<<20))
+			if i%2 == 0 {
+				r.Read(v)
 			}
-			must(db.Write(b, nil))
+			b.Put([]byte(fmt.Sprintf("big%d", i)), v)
 		}
-		if kind == "snap" {
-			// many versions of one key, kept by a snapshot each, through compaction
-			snaps := []*leveldb.Snapshot{}
-			for i := 0; i < 3000; i++ {
-				must(db.Put([]byte("hot"), []byte(fmt.Sprintf("%d %s", i, make([]byte, 50))), nil))
-				s, _ := db.GetSnapshot()
-				snaps = append(snaps, s)
-			}
-			must(db.CompactRange(rangeAll()))
-			_ = snaps
+		if i == 3 {
+			b.Put([]byte{}, []byte("empty key"))
+			b.Put([]byte{0xff, 0xff}, nil)
 		}
-		// exits without Close: logs stay
-		if kind == "closed" {
-			must(db.Close())
+		must(db.Write(b, nil))
+	}
+	if kind == "snap" { // many versions of one key, each kept by a snapshot, through compaction
+		for i := 0; i < 3000; i++ {
+			must(db.Put([]byte("hot"), []byte(fmt.Sprintf("%d %s", i, make([]byte, 50))), nil))
+			_, err := db.GetSnapshot()
+			must(err)
 		}
-		os.Exit(0)
-	case "dump":
-		db, err := leveldb.OpenFile(os.Args[2], &opt.Options{Filter: filter.NewBloomFilter(10), ReadOnly: true})
-		must(err)
-		w := bufio.NewWriter(os.Stdout)
-		it := db.NewIterator(nil, nil)
-		for it.Next() {
-			var h [8]byte
-			binary.LittleEndian.PutUint32(h[:], uint32(len(it.Key())))
-			binary.LittleEndian.PutUint32(h[4:], uint32(len(it.Value())))
-			w.Write(h[:])
-			w.Write(it.Key())
-			w.Write(it.Value())
+		must(db.CompactRange(util.Range{}))
+	}
+	if kind == "closed" {
+		must(db.Close())
+	}
+}
+
+func key(n int) []byte {
+	switch n % 3 {
+	case 0:
+		return []byte(fmt.Sprintf("s/k:bank/s%012d", n))
+	case 1:
+		k := binary.BigEndian.AppendUint64([]byte("s/k:acc/s"), uint64(n))
+		return binary.BigEndian.AppendUint32(k, uint32(n%7))
+	default:
+		return []byte(fmt.Sprintf("x%d", n*n))
+	}
+}
+
+func dump(dir string) {
+	db, err := leveldb.OpenFile(dir, &opt.Options{Filter: filter.NewBloomFilter(10), ReadOnly: true})
+	must(err)
+	w := bufio.NewWriter(os.Stdout)
+	it := db.NewIterator(nil, nil)
+	for it.Next() {
+		h := binary.LittleEndian.AppendUint32(nil, uint32(len(it.Key())))
+		h = binary.LittleEndian.AppendUint32(h, uint32(len(it.Value())))
+		for _, x := range [][]byte{h, it.Key(), it.Value()} {
+			_, err := w.Write(x)
+			must(err)
 		}
-		must(it.Error())
-		must(w.Flush())
+	}
+	must(it.Error())
+	must(w.Flush())
+}
+
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
 	}
 }

@@ -1,0 +1,14 @@
+//! storeshift judged by code that is not ours: the chain's own Go code (see ../oracle/README.md), RocksDB read with no
+//! help from storeshift, and an older RocksDB's own tools.
+//!
+//! What is missing on a machine is skipped, and says so; with `CI=true` it fails instead. `STORESHIFT_DATA` names a
+//! directory with more sets (`small`, `pruned`, `initial`, `medium`), which are then judged like the fixtures.
+
+mod commitment;
+mod go;
+mod leveldb;
+mod older_rocksdb;
+mod parity;
+mod reader;
+mod set;
+mod storage;
