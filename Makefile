@@ -1,0 +1,79 @@
+# make demo and make test are all a newcomer needs; make help shows the rest.
+#
+# Everything is built with one profile (release), so that RocksDB's C++ is compiled once. CARGO_TARGET_DIR is honoured; with
+# ROCKSDB_LIB_DIR a RocksDB that is there already (11.8.1, shared) is linked instead of compiled.
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+ifdef ROCKSDB_LIB_DIR
+export LD_LIBRARY_PATH := $(ROCKSDB_LIB_DIR)$(if $(LD_LIBRARY_PATH),:$(LD_LIBRARY_PATH))
+endif
+
+CARGO ?= cargo
+FUZZ_SECONDS ?= 60
+step = @printf '\n==> %s\n' "$(1)"
+GO_MODULES = wl v1 v2
+
+.PHONY: help demo test bench oracle fuzz lint deps clean build
+
+help:
+	@echo "make demo     migrate a small bundled database, kill it half-way, resume, verify"
+	@echo "make test     everything that must hold: format, lints, documentation, all tests"
+	@echo "make bench    side by side with the Go migration on a million keys (about 15 minutes the first time)"
+	@echo "make oracle   check and build the Go programs that judge what is written"
+	@echo "make fuzz     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds (needs nightly Rust and cargo-fuzz)"
+	@echo "make lint     format, clippy, documentation; licences and advisories if cargo-deny is there"
+	@echo "make deps     install what is missing (Debian, Ubuntu)"
+	@echo "make clean    remove what was built"
+
+build:
+	@.ci/deps build
+	$(call step,building (the first time RocksDB too: 15 minutes or more on two cores))
+	$(CARGO) build --release --locked
+
+demo: build
+	@./demo.sh "$(CARGO_TARGET_DIR)/release/storeshift"
+
+deps:
+	@.ci/deps test
+
+lint:
+	@.ci/deps build
+	$(call step,format)
+	$(CARGO) fmt --check
+	$(call step,lints)
+	$(CARGO) clippy --release --locked --all-targets -- -D warnings
+	$(call step,lints of the pure layers: no C++)
+	$(CARGO) clippy --release --locked --no-default-features --all-targets -- -D warnings
+	$(call step,documentation)
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --release --locked --no-deps
+	@if command -v cargo-deny >/dev/null; then cargo deny --locked check; \
+	else echo "cargo-deny is not installed: licences and advisories are not checked"; fi
+
+oracle:
+	@.ci/deps test
+	$(call step,the Go programs: format; vet; build)
+	@cd tests/oracle && test -z "$$(gofmt -l . | tee /dev/stderr)"
+	@for module in $(GO_MODULES); do (cd tests/oracle/$$module && go vet ./...) || exit 1; done
+	@tests/oracle/build.sh "$(CARGO_TARGET_DIR)/tmp/oracle"
+
+test: deps lint oracle
+	$(call step,tests of the pure layers: no C++)
+	$(CARGO) test --release --locked --no-default-features --lib
+	$(call step,tests)
+	$(CARGO) test --release --locked
+	$(call step,all is well)
+
+bench:
+	@.ci/deps test
+	@benches/compare.sh
+
+fuzz:
+	@test -d fuzz || { echo "there is no fuzz directory"; exit 1; }
+	@for target in $$($(CARGO) +nightly fuzz list); do \
+	    printf '\n==> %s\n' $$target; \
+	    $(CARGO) +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) || exit 1; \
+	done
+
+clean:
+	$(CARGO) clean
+	rm -rf target/demo
