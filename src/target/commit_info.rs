@@ -63,7 +63,8 @@ mod tests {
         let cases: serde_json::Value =
             serde_json::from_str(include_str!("../../tests/vectors/v2_commit_info_cases.json")).unwrap();
         let mut checked = 0;
-        for case in cases.as_array().unwrap() {
+        // The last entry is the zero time alone.
+        for case in cases.as_array().unwrap().iter().filter(|case| !case["stores"].is_null()) {
             for field in ["encoded_before_sort", "encoded_sorted"] {
                 let info = decode(&unhex(case[field].as_str().unwrap())).unwrap();
                 assert_eq!(info.version.0, case["version"].as_u64().unwrap());
@@ -75,7 +76,7 @@ mod tests {
                 }
             }
         }
-        assert!(checked > 2, "{checked}");
+        assert_eq!(checked, 10);
     }
 
     #[test]
