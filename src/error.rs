@@ -1,7 +1,7 @@
 //! The library's error: what happened, and by its kind what to do now.
 
 use crate::{
-    iavl::ProveError,
+    iavl::{ProveError, tree::TreeError},
     journal::JournalError,
     machine::Refusal,
     model::Verdict,
@@ -127,7 +127,11 @@ impl Error {
                 PhaseError::Feed(FeedError::Source(error)) => of_source(error),
                 PhaseError::Feed(FeedError::Gone { .. }) => Kind::Blocked,
                 PhaseError::Feed(FeedError::Prove { why, .. }) | PhaseError::Unproven { why, .. } => of_proof(why),
-                PhaseError::Tree { .. } | PhaseError::Damaged { .. } | PhaseError::Verdict(_) => Kind::Disagrees,
+                PhaseError::Tree { why, .. } => match &**why {
+                    TreeError::Read(error) if !error.corrupt => Kind::Retry,
+                    _ => Kind::Disagrees,
+                },
+                PhaseError::Damaged { .. } | PhaseError::Verdict(_) => Kind::Disagrees,
                 PhaseError::Source(_) | PhaseError::Target(_) | PhaseError::Record(_) => Kind::Retry,
             },
             Error::Refusal(_) | Error::Invariant(_) => Kind::Bug,

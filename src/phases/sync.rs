@@ -275,16 +275,15 @@ fn apply_pairs(work: Work<'_>, ss: &dyn Storage, feed: &dyn Feed, version: &Vers
     for dropped in &version.dropped {
         drop_pairs(ss, dropped, at)?;
     }
-    let changes: Vec<(StoreKey, &[Change])> = version
-        .stores
-        .iter()
-        .filter_map(|update| match &update.change {
-            StoreChange::Changes(changes) if !changes.is_empty() => Some((update.store.clone(), changes.as_slice())),
-            _ => None,
-        })
-        .collect();
-    // The watermark goes with the last batch of the version; what is above it is written again after a crash.
-    Ok(ss.write_version(at, &changes, true, false)?)
+    for update in &version.stores {
+        if let StoreChange::Changes(changes) = &update.change
+            && !changes.is_empty()
+        {
+            ss.write_version(at, &[(update.store.clone(), changes)], false, false)?;
+        }
+    }
+    // The watermark goes last; what is above it is written again after a crash.
+    Ok(ss.write_version(at, &[], true, false)?)
 }
 
 fn load_pairs(
