@@ -24,6 +24,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "error",
         &[
+            "iavl::ProveError",
+            "iavl::tree::TreeError",
             "journal::JournalError",
             "machine::Refusal",
             "model::Verdict",
@@ -50,12 +52,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "target",
         ],
     ),
-    ("cli", &["error", "journal", "machine", "migrator", "model", "plan", "source", "target::Place"]),
+    ("cli", &["error", "journal", "machine", "migrator", "model", "plan", "progress", "source", "target::Place"]),
 ];
 
 /// Source files that are longer than they should be, and why.
-const LONG: &[(&str, usize, &str)] =
-    &[("iavl/prove.rs", 560, "one algorithm with every way it can fail; to be read in one go")];
+const LONG: &[(&str, usize, &str)] = &[];
 
 /// Lines of a file without its tests, at most.
 const LONGEST: usize = 500;
