@@ -205,7 +205,8 @@ impl Migrator {
     /// written again, and the chunk is proven once more. Where a damaged file stays in the engine's way, the store's files
     /// are dropped and all its chunks are looked at again.
     fn repair(&self, height: Version, findings: &mut Findings) -> Result<(), Error> {
-        let damaged: BTreeSet<u64> = findings.damaged.drain(..).map(|damage| damage.id).collect();
+        let damages = std::mem::take(&mut findings.damaged);
+        let damaged: BTreeSet<u64> = damages.iter().map(|damage| damage.id).collect();
         let mut stubborn: BTreeSet<u32> = BTreeSet::new();
         for written in self.written(|id| damaged.contains(&id))?.into_iter().flatten() {
             match self.redo(height, &written) {
@@ -216,8 +217,21 @@ impl Migrator {
                 Err(error) => return Err(error),
             }
         }
+        let grown = self.has_grown(height)?;
         for index in stubborn {
             let Some(store) = self.manifest.stores.get(index as usize) else { continue };
+            if grown {
+                let of_store = damages.iter().filter(|damage| damage.store == store.name);
+                findings.damaged.extend(of_store.filter(|damage| !findings.repaired.contains(&damage.id)).map(|damage| {
+                    let what = format!(
+                        "{}; the damaged file also holds versions after the snapshot, so it cannot be dropped and written \
+                         again: migrate into a new target",
+                        damage.what
+                    );
+                    Damage { id: damage.id, store: damage.store.clone(), what }
+                }));
+                continue;
+            }
             tracing::warn!(store = %store.name, "dropping the store's files and writing it again");
             if let Some(sc) = &self.target.sc {
                 sc.discard(&store.name)?;
@@ -247,6 +261,13 @@ impl Migrator {
         findings.repaired.sort_unstable();
         findings.chunks = self.manifest.chunks() - findings.damaged.len() as u64;
         Ok(())
+    }
+
+    /// Whether the target holds versions after the snapshot, by us or by whoever runs on it since.
+    fn has_grown(&self, height: Version) -> Result<bool, Error> {
+        let sc = self.target.sc.as_ref().map(|sc| sc.latest()).transpose()?.flatten();
+        let ss = self.target.ss.as_ref().map(|ss| ss.latest()).transpose()?.flatten();
+        Ok(sc.max(ss).is_some_and(|latest| latest > height))
     }
 
     /// Redoes one chunk and proves it; says what is still wrong with it.

@@ -78,6 +78,7 @@ impl<'a> Sync<'a> {
             None => None,
             Some(sc) => {
                 let Some(latest) = sc.latest()? else { return Err(behind) };
+                sc.end_bulk()?;
                 // The memory that runs have while restoring serves the trees now.
                 let stores = work.manifest.stores.len().max(1);
                 let resident = work.tuning.runs() / 2 / NODE_BYTES / stores;
@@ -88,6 +89,7 @@ impl<'a> Sync<'a> {
             None => None,
             Some(ss) => {
                 let Some(latest) = ss.latest()? else { return Err(behind) };
+                ss.end_bulk()?;
                 Some((ss, latest))
             }
         };

@@ -157,6 +157,10 @@ impl Commitment for MemoryCommitment {
         Ok(())
     }
 
+    fn end_bulk(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
     fn discard(&self, _: &StoreKey) -> Result<(), TargetError> {
         // There are no files, so none is damaged.
         Ok(())
@@ -290,6 +294,10 @@ impl Storage for MemoryStorage {
     }
 
     fn flush(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn end_bulk(&self) -> Result<(), TargetError> {
         Ok(())
     }
 

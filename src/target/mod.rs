@@ -94,6 +94,12 @@ pub trait Commitment: Send + Sync {
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
 
+    /// Ends bulk loading: from here on writes are small and scattered, and the engine keeps its shape by itself.
+    ///
+    /// # Errors
+    /// The engine refused.
+    fn end_bulk(&self) -> Result<(), TargetError>;
+
     /// Drops the files that hold only records of one store, unread: the way out when a file is damaged. What they held
     /// must be written again.
     ///
@@ -146,6 +152,12 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
+
+    /// Ends bulk loading: from here on writes are small and scattered, and the engine keeps its shape by itself.
+    ///
+    /// # Errors
+    /// The engine refused.
+    fn end_bulk(&self) -> Result<(), TargetError>;
 
     /// Drops the files that hold only pairs of one store, unread: the way out when a file is damaged. What they held must
     /// be written again.

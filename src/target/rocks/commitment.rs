@@ -188,6 +188,10 @@ impl Commitment for RocksCommitment {
         self.db.flush().map_err(self.error("flush"))
     }
 
+    fn end_bulk(&self) -> Result<(), TargetError> {
+        self.db.set_options(&options::LIVE).map_err(self.error("end bulk loading"))
+    }
+
     fn discard(&self, store: &StoreKey) -> Result<(), TargetError> {
         let prefix = RocksCommitment::node_prefix(store);
         let end = after_prefix(&prefix).unwrap_or_default();

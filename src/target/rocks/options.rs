@@ -19,6 +19,9 @@ impl Default for EngineTuning {
     }
 }
 
+/// What changes when bulk loading ends. Without compaction every version would leave files that every read has to ask.
+pub(super) const LIVE: [(&str, &str); 1] = [("disable_auto_compactions", "false")];
+
 /// Options for a database as a whole.
 pub(super) fn database(tuning: EngineTuning) -> Options {
     let mut options = Options::default();

@@ -179,6 +179,10 @@ impl Storage for RocksStorage {
         self.db.flush_cf(self.family("default")?).map_err(self.error("flush"))
     }
 
+    fn end_bulk(&self) -> Result<(), TargetError> {
+        self.db.set_options_cf(self.family(PAIRS)?, &options::LIVE).map_err(self.error("end bulk loading"))
+    }
+
     fn discard(&self, store: &StoreKey) -> Result<(), TargetError> {
         let prefix = store_prefix(store);
         let end = after_prefix(&prefix).unwrap_or_default();
