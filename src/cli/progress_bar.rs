@@ -22,7 +22,7 @@ impl ProgressBar {
     pub fn new() -> ProgressBar {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = Bar::new(1000);
-            if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {bar:30} {msg}") {
+            if let Ok(style) = ProgressStyle::with_template("{prefix:>12} {bar:20} {msg}") {
                 bar.set_style(style);
             }
             bar
@@ -36,13 +36,16 @@ impl ProgressBar {
             "Restoring" => {
                 let total = counts.pairs_total.max(1);
                 let done = counts.pairs_restored + counts.pairs_proven;
-                let text = format!(
-                    "{} of {total} pairs restored, {} read back and proven, {:.0} pairs/s, {}/s",
-                    counts.pairs_restored,
-                    counts.pairs_proven,
-                    status.pairs_per_second,
-                    bytes(status.bytes_per_second as u64)
-                );
+                let rate =
+                    format!("{:.0} pairs/s, {}/s", status.pairs_per_second, bytes(status.bytes_per_second as u64));
+                let text = match &self.bar {
+                    // A terminal may be 80 columns wide, and the bar tells how much is done.
+                    Some(_) => rate,
+                    None => format!(
+                        "{} of {total} pairs restored, {} read back and proven, {rate}",
+                        counts.pairs_restored, counts.pairs_proven
+                    ),
+                };
                 (done.saturating_mul(500) / total, text)
             }
             "Syncing" | "Switching" => {
