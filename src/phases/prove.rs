@@ -17,7 +17,7 @@ pub struct Written {
     pub chunk: Chunk,
     /// What was written.
     pub restored: Restored,
-    /// The first key of the chunk before it begins the range that must hold nothing else; none for a store's first.
+    /// Whether it is its store's first chunk: then nothing may lie before its first key.
     pub opens_store: bool,
     /// First key of the next chunk of the store; none for its last.
     pub until: Option<Vec<u8>>,
@@ -164,7 +164,7 @@ fn digest_pairs(
 ) -> Result<Digested, TargetError> {
     let mut digest = RecordDigest::new(super::restore::SS_DIGEST);
     let mut count = 0;
-    // From where the chunk before ends, so that a pair that should not be between two chunks is noticed.
+    // Up to where the next chunk begins, so that a pair that should not be between two chunks is noticed.
     let from: &[u8] = if written.opens_store { &[] } else { &written.restored.first_key };
     let mut pairs = ss.pairs(store, height, from)?;
     while let Some(pair) = pairs.next()? {

@@ -81,8 +81,6 @@ impl Commitment for RocksCommitment {
                     read.set_iterate_upper_bound(end);
                 }
                 read.set_iterate_lower_bound(prefix);
-                // Read once, in order: keeping the blocks would only push others out.
-                read.set_async_io(false);
                 let records = self.db.raw_iterator_opt(read);
                 Ok(Box::new(Runs { of: self, store: store.clone(), key, records }))
             }
