@@ -232,25 +232,19 @@ impl Default for Plan {
     }
 }
 
-/// How the memory is shared out. Half of it makes sorted runs long: the fewer runs a store has, the less has to be merged
-/// when it is brought into its final shape.
+/// How the memory is shared out. Most of it holds subtrees: the more of a store fits, the fewer sorted runs it has, and the
+/// less has to be merged when it is brought into its final shape.
 impl Tuning {
-    /// Bytes for sorted runs of all workers.
+    /// Bytes for the subtrees that all workers together have in work.
     #[must_use]
-    pub fn runs(&self) -> usize {
-        self.memory / 2
-    }
-
-    /// Bytes for subtrees being proven by all workers.
-    #[must_use]
-    pub fn pieces(&self) -> usize {
-        self.memory / 8
+    pub fn gulps(&self) -> usize {
+        self.memory / 4 * 3
     }
 
     /// Bytes for the source's block cache.
     #[must_use]
     pub fn source_cache(&self) -> usize {
-        self.memory / 8
+        self.memory / 16
     }
 
     /// Bytes for the block cache of one engine of the target.

@@ -5,22 +5,25 @@
 //! input or output itself.
 
 pub mod diff;
+mod forest;
 mod memory;
 mod node;
 mod node_key;
 pub mod numbering;
-mod piece;
 mod prove;
 mod reader;
 mod root;
 mod spine;
+mod sweep;
 pub mod tree;
 pub mod varint;
 
+pub use forest::{Fit, Forest, Numbered};
 pub use memory::NodeMap;
 pub use node::{Child, Node, NodeError, inner_hash, leaf_hash};
 pub use node_key::NodeKey;
 pub use prove::{Claim, OpenedInner, Proof, ProveError, ProvenChildren, ProvenNode, open_inner, prove};
-pub use reader::{NodeReader, ReadError};
+pub use reader::{Access, NodeReader, ReadError, RecordStream, RecordWalk};
 pub use root::RootRecord;
 pub use spine::{Cut, SpineNode, cut};
+pub use sweep::{LEAF_BYTES, Sweep, Swept};

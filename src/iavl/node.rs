@@ -6,7 +6,7 @@
 
 use super::{
     NodeKey,
-    varint::{Fields, put_bytes, put_zz},
+    varint::{Fields, put_bytes, put_zz, uv_len},
 };
 use crate::model::{Hash, Version};
 use sha2::{Digest as _, Sha256};
@@ -88,6 +88,13 @@ impl<'a> Node<'a> {
         if fields.rest().is_empty() { Ok(node) } else { Err(NodeError("bytes left over after the record")) }
     }
 
+    /// Bytes of the record of a leaf as [`Node::encode`] writes it.
+    #[inline]
+    #[must_use]
+    pub fn leaf_len(key: &[u8], value: &[u8]) -> usize {
+        2 + uv_len(key.len() as u64) + key.len() + uv_len(value.len() as u64) + value.len()
+    }
+
     /// Appends the record.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {
@@ -139,27 +146,83 @@ impl Child {
 #[inline]
 #[must_use]
 pub fn leaf_hash(version: Version, key: &[u8], value: &[u8]) -> Hash {
-    let value_hash = Sha256::digest(value);
-    let mut preimage = Vec::with_capacity(key.len() + 56);
-    put_zz(&mut preimage, 0);
-    put_zz(&mut preimage, 1);
-    put_zz(&mut preimage, version.0 as i64);
-    put_bytes(&mut preimage, key);
-    put_bytes(&mut preimage, &value_hash);
-    Hash(Sha256::digest(&preimage).into())
+    let mut preimage = Preimage::default();
+    preimage.zz(0);
+    preimage.zz(1);
+    preimage.zz(version.0 as i64);
+    preimage.uv(key.len() as u64);
+    preimage.bytes(key);
+    preimage.bytes(&[32]);
+    preimage.bytes(&Sha256::digest(value));
+    preimage.hash()
 }
 
 /// Merkle hash of an inner node: `SHA-256(zz height ‖ zz size ‖ zz version ‖ 20 ‖ left ‖ 20 ‖ right)`.
 #[inline]
 #[must_use]
 pub fn inner_hash(height: u8, size: u64, version: Version, left: &Hash, right: &Hash) -> Hash {
-    let mut preimage = Vec::with_capacity(96);
-    put_zz(&mut preimage, i64::from(height));
-    put_zz(&mut preimage, size as i64);
-    put_zz(&mut preimage, version.0 as i64);
-    put_bytes(&mut preimage, &left.0);
-    put_bytes(&mut preimage, &right.0);
-    Hash(Sha256::digest(&preimage).into())
+    let mut preimage = Preimage::default();
+    preimage.zz(i64::from(height));
+    preimage.zz(size as i64);
+    preimage.zz(version.0 as i64);
+    preimage.bytes(&[32]);
+    preimage.bytes(&left.0);
+    preimage.bytes(&[32]);
+    preimage.bytes(&right.0);
+    preimage.hash()
+}
+
+/// What a Merkle hash is taken over. Most of it fits the array, so that nothing is allocated and the hasher is fed once.
+struct Preimage {
+    gathered: [u8; Preimage::GATHERED],
+    length: usize,
+    hasher: Option<Sha256>,
+}
+
+impl Default for Preimage {
+    fn default() -> Preimage {
+        Preimage { gathered: [0; Preimage::GATHERED], length: 0, hasher: None }
+    }
+}
+
+impl Preimage {
+    const GATHERED: usize = 192;
+
+    #[inline]
+    fn bytes(&mut self, bytes: &[u8]) {
+        if let Some(room) = self.gathered.get_mut(self.length..self.length + bytes.len()) {
+            room.copy_from_slice(bytes);
+            self.length += bytes.len();
+            return;
+        }
+        let hasher = self.hasher.get_or_insert_default();
+        hasher.update(self.gathered.get(..self.length).unwrap_or_default());
+        hasher.update(bytes);
+        self.length = 0;
+    }
+
+    #[inline]
+    fn uv(&mut self, mut value: u64) {
+        while value >= 0x80 {
+            self.bytes(&[value as u8 | 0x80]);
+            value >>= 7;
+        }
+        self.bytes(&[value as u8]);
+    }
+
+    #[inline]
+    fn zz(&mut self, value: i64) {
+        self.uv(((value << 1) ^ (value >> 63)) as u64);
+    }
+
+    #[inline]
+    fn hash(self) -> Hash {
+        let rest = self.gathered.get(..self.length).unwrap_or_default();
+        match self.hasher {
+            None => Hash(Sha256::digest(rest).into()),
+            Some(hasher) => Hash(hasher.chain_update(rest).finalize().into()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -195,6 +258,18 @@ mod tests {
             nodes += 1;
         }
         assert!(nodes > 20, "the vectors have nodes");
+    }
+
+    #[test]
+    fn a_hash_is_the_same_however_long_its_key_is() {
+        for length in (0..400).chain([100_000]) {
+            let (key, value) = (vec![7; length], b"value");
+            let mut whole = vec![0, 2, 200, 1];
+            put_bytes(&mut whole, &key);
+            put_bytes(&mut whole, &Sha256::digest(value));
+            let expected = Hash(Sha256::digest(&whole).into());
+            assert_eq!(leaf_hash(Version(100), &key, value), expected, "{length}");
+        }
     }
 
     #[test]

@@ -20,6 +20,12 @@ pub fn node_key(version: Version, ordinal: u64) -> Option<NodeKey> {
     Some(NodeKey::new(version, nonce))
 }
 
+/// The ordinal of the node with this nonce; `None` for the nonces that have meanings of their own.
+#[must_use]
+pub fn ordinal(nonce: u32) -> Option<u64> {
+    u64::from(nonce).checked_sub(FIRST_NONCE)
+}
+
 /// The ordinal of the left child of a node.
 #[must_use]
 pub fn left_ordinal(ordinal: u64, right_size: u64) -> u64 {

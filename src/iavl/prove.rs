@@ -8,8 +8,8 @@
 
 use super::{
     Child, Node, NodeKey, NodeReader, ReadError,
+    forest::{Fit, Forest},
     node::{NodeError, inner_hash, leaf_hash},
-    piece::{Fit, Piece},
 };
 use crate::model::{Hash, to_hex};
 
@@ -114,7 +114,7 @@ pub enum ProveError {
     /// Leaf keys do not ascend.
     #[error("leaf {at} has key {key}, which is not above the key before it, {before}")]
     KeyOrder {
-        /// The leaf.
+        /// The leaf, or the root of the subtree that begins with it.
         at: NodeKey,
         /// Its key, hex.
         key: String,
@@ -136,6 +136,23 @@ pub enum ProveError {
     Sink,
 }
 
+impl ProveError {
+    /// The node it was found at, as far as one can be named.
+    #[must_use]
+    pub fn at(&self) -> Option<NodeKey> {
+        match self {
+            ProveError::Read(_) | ProveError::Sink => None,
+            ProveError::Missing(at)
+            | ProveError::Malformed { at, .. }
+            | ProveError::Legacy { at, .. }
+            | ProveError::HashMismatch { at, .. }
+            | ProveError::Shape { at, .. }
+            | ProveError::KeyOrder { at, .. }
+            | ProveError::InnerKey { at, .. } => Some(*at),
+        }
+    }
+}
+
 /// Proves the subtree under `claim` and hands its nodes to `sink` in post-order.
 ///
 /// `budget` bounds the bytes of node records kept in memory, one record more in the worst case. `sink` returns false to
@@ -153,14 +170,20 @@ pub fn prove<R: NodeReader + ?Sized>(
         Prove(Claim),
         Join(Box<JoinNode>),
     }
-    let mut piece = Piece::default();
+    let mut forest = Forest::default();
     let mut order = KeyOrder::default();
     let mut done: Vec<Proof> = Vec::new();
     let mut tasks = vec![Task::Prove(claim)];
     while let Some(task) = tasks.pop() {
         match task {
-            Task::Prove(claim) => match piece.read(reader, claim, budget)? {
-                Fit::Whole => done.push(piece.hand_on(&mut order, sink)?),
+            Task::Prove(claim) => match forest.read(reader, &[claim], budget)? {
+                Fit::Whole => {
+                    for proof in forest.proofs() {
+                        order.check(claim.key, proof)?;
+                        done.push(proof.clone());
+                    }
+                    forest.hand_on(0, sink)?;
+                }
                 Fit::TooLarge => {
                     let (node, left, right) = JoinNode::open(reader, claim)?;
                     tasks.push(Task::Join(Box::new(node)));
@@ -210,18 +233,20 @@ pub(super) struct KeyOrder {
 }
 
 impl KeyOrder {
-    pub(super) fn check(&mut self, at: NodeKey, key: &[u8]) -> Result<(), ProveError> {
-        match &mut self.last {
-            Some(last) if key <= last.as_slice() => {
-                return Err(ProveError::KeyOrder { at, key: to_hex(key), before: to_hex(last) });
-            }
-            Some(last) => {
-                last.clear();
-                last.extend_from_slice(key);
-            }
-            None => self.last = Some(key.to_vec()),
+    /// Checks that a subtree begins above where the one before it ended.
+    fn check(&mut self, at: NodeKey, proof: &Proof) -> Result<(), ProveError> {
+        if let Some(last) = &self.last {
+            KeyOrder::compare(at, &proof.first_key, last)?;
         }
+        self.last = Some(proof.last_key.clone());
         Ok(())
+    }
+
+    pub(super) fn compare(at: NodeKey, key: &[u8], before: &[u8]) -> Result<(), ProveError> {
+        if key > before {
+            return Ok(());
+        }
+        Err(ProveError::KeyOrder { at, key: to_hex(key), before: to_hex(before) })
     }
 }
 

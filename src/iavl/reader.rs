@@ -2,6 +2,15 @@
 
 use super::NodeKey;
 
+/// How node records are going to be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// In long runs of neighbouring keys, once, over the state as it is now.
+    Runs,
+    /// One here, one there, and always the newest state.
+    Points,
+}
+
 /// Hands out the node records of one store: store/v1 in the source, SC in the target, or a map in memory.
 ///
 /// Readers are asked for long runs of neighbouring keys; [`NodeReader::parents_last`] says in which direction, so that
@@ -29,6 +38,24 @@ impl<R: NodeReader + ?Sized> NodeReader for Box<R> {
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         (**self).read(key, out)
     }
+}
+
+/// Hands out node records in the order of their keys.
+pub trait RecordStream {
+    /// The next record, or none after the last.
+    fn next(&mut self) -> Option<(NodeKey, &[u8])>;
+}
+
+/// Walks over the node records of one store in the order of their keys.
+pub trait RecordWalk {
+    /// Goes on with the first record at or above a key.
+    fn seek(&mut self, key: NodeKey);
+
+    /// The next record, or none after the store's last.
+    ///
+    /// # Errors
+    /// The store could not be read, or its own checks failed.
+    fn next(&mut self) -> Result<Option<(NodeKey, &[u8])>, ReadError>;
 }
 
 /// A record could not be read.

@@ -70,6 +70,13 @@ pub fn put_uv(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
+/// Bytes of an unsigned varint as [`put_uv`] writes it.
+#[inline]
+#[must_use]
+pub fn uv_len(value: u64) -> usize {
+    (64 - (value | 1).leading_zeros() as usize).div_ceil(7)
+}
+
 /// Appends a signed (zigzag) varint.
 #[inline]
 pub fn put_zz(out: &mut Vec<u8>, value: i64) {
@@ -115,6 +122,7 @@ mod tests {
         fn integers_read_back(u: u64, s: i64) {
             let mut out = Vec::new();
             put_uv(&mut out, u);
+            prop_assert_eq!(out.len(), uv_len(u));
             put_zz(&mut out, s);
             let mut fields = Fields::new(&out);
             prop_assert_eq!(fields.uv(), Some(u));

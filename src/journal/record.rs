@@ -132,6 +132,7 @@ pub struct Spine1 {
 
 #[derive(Serialize, Deserialize)]
 pub struct Restored1 {
+    /// Was a digest over SC records; the chunk's Merkle hash, which the manifest keeps, determines them all.
     sc: Option<[u8; 32]>,
     ss: Option<[u8; 32]>,
     bytes: u64,
@@ -443,7 +444,7 @@ impl From<Spine1> for SpineNode {
 impl From<&Restored> for Restored1 {
     fn from(restored: &Restored) -> Restored1 {
         Restored1 {
-            sc: restored.sc.map(|digest| digest.0),
+            sc: None,
             ss: restored.ss.map(|digest| digest.0),
             bytes: restored.bytes,
             first_key: restored.first_key.clone(),
@@ -455,7 +456,6 @@ impl From<&Restored> for Restored1 {
 impl From<Restored1> for Restored {
     fn from(restored: Restored1) -> Restored {
         Restored {
-            sc: restored.sc.map(Digest),
             ss: restored.ss.map(Digest),
             bytes: restored.bytes,
             first_key: restored.first_key,

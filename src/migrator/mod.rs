@@ -330,28 +330,32 @@ impl Migrator {
         })
     }
 
-    /// The chunks as they were written, by store in pieces of a few, those only that `wanted` picks.
+    /// The chunks as they were written, those only that `wanted` picks, in spans of neighbours that one worker can prove
+    /// at a time.
     fn written(&self, wanted: impl Fn(ChunkId) -> bool) -> Result<Vec<Vec<Written>>, Error> {
-        const SPAN: usize = 8;
+        let most = self.work().sweep_leaves();
         let journal = self.recorder.journal();
         let mut spans = Vec::new();
         for store in &self.manifest.stores {
-            let chunks = journal.chunks(store.first_chunk, store.chunks)?;
             let mut span: Vec<Written> = Vec::new();
-            let mut until = None;
-            // From the last to the first, because each needs to know where the next one begins.
-            for (offset, chunk) in chunks.into_iter().enumerate().rev() {
-                let id = store.first_chunk + offset as u64;
+            let mut leaves = 0;
+            for (offset, chunk) in (0..).zip(journal.chunks(store.first_chunk, store.chunks)?) {
+                let id = store.first_chunk + offset;
                 let restored = journal.restored(id)?.ok_or(Error::Invariant("a restored chunk has no record"))?;
-                let begins = restored.first_key.clone();
-                if wanted(id) {
-                    let opens_store = offset == 0;
-                    span.push(Written { id, chunk, restored, opens_store, until: until.take() });
+                let before = span.last_mut().filter(|before| before.id + 1 == id);
+                let follows = before.is_some();
+                if let Some(before) = before {
+                    before.until = Some(restored.first_key.clone());
                 }
-                until = Some(begins);
-                if span.len() == SPAN {
+                if !wanted(id) {
+                    continue;
+                }
+                if !span.is_empty() && (!follows || leaves + chunk.leaves > most) {
                     spans.push(std::mem::take(&mut span));
+                    leaves = 0;
                 }
+                leaves += chunk.leaves;
+                span.push(Written { id, chunk, restored, opens_store: offset == 0, until: None });
             }
             if !span.is_empty() {
                 spans.push(span);

@@ -4,7 +4,7 @@
 use super::Migrator;
 use crate::{
     error::Error,
-    iavl::{Claim, NodeKey, prove},
+    iavl::{Access, Claim, NodeKey, Sweep, prove},
     journal::Writes,
     machine::{Event, Phase},
     model::{Change, StoreKey, Verdict, Version},
@@ -13,7 +13,7 @@ use crate::{
         prove::{Damage, Written},
     },
     progress::raise,
-    target::{Access, Commitment, Storage, TargetError},
+    target::{Commitment, Storage, TargetError},
 };
 use std::collections::BTreeSet;
 
@@ -127,19 +127,15 @@ impl Migrator {
             findings.pairs += chunk.leaves;
         }
         let spans = self.written(|id| !verified.contains(id))?;
-        let (work, target, stop) = (self.work(), &self.target, &self.stop);
+        let (work, target) = (self.work(), &self.target);
         let outcome = phases::in_parallel(
             self.tuning.workers,
             spans,
-            |span, report| {
-                for written in &span {
-                    if stop.is_asked() {
-                        return Err(PhaseError::Stopped);
-                    }
-                    let damage = phases::prove::check(work, target, height, written)?;
+            |buffers: &mut Sweep, span, report| {
+                phases::prove::check(work, target, height, &span, buffers, &mut |written, damage| {
                     report((written.id, written.chunk.leaves, damage));
-                }
-                Ok(())
+                    Ok(())
+                })
             },
             |(id, leaves, damage): (u64, u64, Option<Damage>)| {
                 if let Some(damage) = damage {
@@ -244,7 +240,7 @@ impl Migrator {
             let of_store = store.first_chunk..store.first_chunk + store.chunks;
             findings.repaired.retain(|id| !of_store.contains(id));
             for written in self.written(|id| of_store.contains(&id))?.into_iter().flatten() {
-                if phases::prove::check(self.work(), &self.target, height, &written)?.is_none() {
+                if self.check_one(height, &written)?.is_none() {
                     continue;
                 }
                 match self.redo(height, &written) {
@@ -286,15 +282,25 @@ impl Migrator {
             let store = store.map_or("?".into(), |store| store.name.clone());
             return Ok(Some(Damage { id: written.id, store, what }));
         }
-        Ok(phases::prove::check(self.work(), &self.target, height, written)?)
+        self.check_one(height, written)
+    }
+
+    fn check_one(&self, height: Version, written: &Written) -> Result<Option<Damage>, Error> {
+        let mut found = None;
+        let (work, one) = (self.work(), std::slice::from_ref(written));
+        phases::prove::check(work, &self.target, height, one, &mut Sweep::default(), &mut |_, damage| {
+            found = damage;
+            Ok(())
+        })?;
+        Ok(found)
     }
 
     fn remove_strangers(&self, ss: &dyn Storage, height: Version, written: &Written) -> Result<(), Error> {
         let Some(store) = self.manifest.stores.get(written.chunk.store as usize) else { return Ok(()) };
         let claim = Claim { key: NodeKey::new(written.chunk.version, written.chunk.nonce), hash: written.chunk.hash };
         let mut keys = BTreeSet::new();
-        let mut nodes = self.source.nodes(&store.name);
-        prove(&mut nodes, claim, self.tuning.pieces(), &mut |node| {
+        let mut nodes = self.source.nodes(&store.name, Access::Runs);
+        prove(&mut nodes, claim, self.tuning.gulps() / 4, &mut |node| {
             if node.children.is_none() {
                 keys.insert(node.key.to_vec());
             }
@@ -419,7 +425,7 @@ impl Migrator {
         };
         if let Some(key) = key {
             let mut nodes = sc.nodes(store, Access::Runs)?;
-            let proof = prove(&mut nodes, Claim { key, hash: root }, self.tuning.pieces(), &mut |node| {
+            let proof = prove(&mut nodes, Claim { key, hash: root }, self.tuning.gulps() / 4, &mut |node| {
                 node.children.is_some() || compare(node.key, node.value)
             });
             if let Err(why) = proof {

@@ -38,11 +38,10 @@ impl Chunk {
     }
 }
 
-/// What is known of a chunk once it is durable in the target.
+/// What is known of a chunk once it is durable in the target. Its SC records need no digest: every byte of them follows
+/// from the chunk's Merkle hash, its keys and its first ordinal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// Digest over the chunk's SC records in post-order, if SC is written.
-    pub sc: Option<Digest>,
     /// Digest over the chunk's pairs in key order, if SS is written.
     pub ss: Option<Digest>,
     /// Bytes of keys and values in its pairs.

@@ -3,10 +3,10 @@
 
 use super::{PhaseError, Work};
 use crate::{
-    iavl::{Claim, NodeKey, ProveError, RootRecord, SpineNode, cut},
+    iavl::{Access, Claim, NodeKey, ProveError, RootRecord, SpineNode, cut},
     machine::Verified,
     model::{Chunk, CommitInfo, Hash, StoreEntry, StoreInfo, StoreKey, Verdict, Version},
-    target::{Access, Commitment, Target, TargetError},
+    target::{Commitment, Target, TargetError},
 };
 
 /// Recomputes every store's root from the target, then the app hash.

@@ -14,6 +14,7 @@ pub mod switch;
 pub mod sync;
 
 use crate::{
+    iavl::LEAF_BYTES,
     model::{Chunk, ChunkId, Manifest, StoreEntry},
     plan::Tuning,
     progress::{Progress, Stop},
@@ -39,14 +40,16 @@ impl Work<'_> {
         self.manifest.stores.get(chunk.store as usize).ok_or(PhaseError::Bug("a chunk of a store that does not exist"))
     }
 
-    /// Bytes one worker may hold of a subtree being proven.
-    fn piece_bytes(&self) -> usize {
-        self.tuning.pieces() / self.tuning.workers.max(1)
+    /// Bytes one worker may hold of the subtrees it works on.
+    fn gulp_bytes(&self) -> usize {
+        self.tuning.gulps() / self.tuning.workers.max(1)
     }
 
-    /// Bytes one worker may gather for a sorted run.
-    fn run_bytes(&self) -> usize {
-        self.tuning.runs() / self.tuning.workers.max(1)
+    /// Leaves that one worker can prove in one sweep over the target, with keys of ordinary length.
+    #[must_use]
+    pub fn sweep_leaves(&self) -> u64 {
+        const KEY_BYTES: usize = 64;
+        (self.gulp_bytes() / (LEAF_BYTES + KEY_BYTES)) as u64
     }
 
     fn heed_stop(&self) -> Result<(), PhaseError> {
@@ -79,11 +82,12 @@ fn spans(open: Vec<(ChunkId, Chunk)>, leaves: u64) -> Vec<Span> {
 }
 
 /// Runs `work` on every item with several workers and hands each result to `done` on the calling thread, in the order
-/// they are finished. The first error, of either, stops everybody after the unit in flight and is returned.
-pub(crate) fn in_parallel<T: Send, R: Send>(
+/// they are finished. Every worker keeps one `S` from item to item: its buffers. The first error, of either, stops
+/// everybody after the unit in flight and is returned.
+pub(crate) fn in_parallel<S: Default, T: Send, R: Send>(
     workers: usize,
     items: Vec<T>,
-    work: impl Fn(T, &mut dyn FnMut(R) -> bool) -> Result<(), PhaseError> + Sync,
+    work: impl Fn(&mut S, T, &mut dyn FnMut(R) -> bool) -> Result<(), PhaseError> + Sync,
     mut done: impl FnMut(R) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
     use std::sync::{Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering, mpsc::sync_channel};
@@ -96,10 +100,11 @@ pub(crate) fn in_parallel<T: Send, R: Send>(
         for _ in 0..workers {
             let (sender, queue, failed, work) = (sender.clone(), &queue, &failed, &work);
             scope.spawn(move || {
+                let mut buffers = S::default();
                 while !failed.load(Ordering::SeqCst) {
                     let Some(item) = queue.lock().unwrap_or_else(PoisonError::into_inner).next() else { return };
                     let mut report = |result| sender.send(Ok(result)).is_ok() && !failed.load(Ordering::SeqCst);
-                    if let Err(error) = work(item, &mut report) {
+                    if let Err(error) = work(&mut buffers, item, &mut report) {
                         failed.store(true, Ordering::SeqCst);
                         // Nobody listens any more only if the other side failed first.
                         let _ = sender.send(Err(error));
@@ -153,7 +158,7 @@ mod tests {
         let outcome = in_parallel(
             2,
             (0..1000).collect(),
-            |item: u32, report| {
+            |(): &mut (), item: u32, report| {
                 if item == 40 {
                     return Err(PhaseError::Stopped);
                 }

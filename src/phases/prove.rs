@@ -1,12 +1,12 @@
-//! Reading back: every chunk is read from the target and proven there: its nodes against the Merkle hash, its records
-//! and pairs against the digests taken when they were written.
+//! Reading back: every chunk is read from the target and proven there: its nodes against the Merkle hash, its pairs
+//! against the digest taken when they were written.
 
 use super::{PhaseError, Work, in_parallel};
 use crate::{
-    iavl::{Claim, NodeReader, ProveError, ProvenNode, numbering, prove},
+    iavl::{Access, Claim, NodeReader, ProveError, ProvenNode, Sweep, Swept, numbering, prove},
     model::{Chunk, ChunkId, RecordDigest, Restored, StoreKey, Verdict, Version},
     progress::raise,
-    target::{Access, Storage, Target, TargetError},
+    target::{Storage, Target, TargetError},
 };
 
 /// One chunk to be read back.
@@ -40,7 +40,8 @@ impl From<Damage> for Verdict {
     }
 }
 
-/// Reads chunks back, in any order, and hands the number of each good one to `done`.
+/// Reads chunks back, in any order, and hands the number of each good one to `done`. Chunks of one span are neighbours in
+/// one store, ascending.
 ///
 /// # Errors
 /// The first chunk that does not prove is a [`PhaseError::Verdict`].
@@ -54,82 +55,114 @@ pub fn run(
     in_parallel(
         work.tuning.workers,
         written,
-        |span, report| {
+        |buffers: &mut Sweep, span, report| {
             let mut proven = Vec::with_capacity(span.len());
-            for written in &span {
-                if work.stop.is_asked() {
-                    break;
+            let checked = check(work, target, height, &span, buffers, &mut |written, damage| match damage {
+                Some(damage) => Err(PhaseError::Verdict(damage.into())),
+                None => {
+                    raise(&work.progress.pairs_proven, written.chunk.leaves);
+                    proven.push(written.id);
+                    Ok(())
                 }
-                if let Some(damage) = check(work, target, height, written)? {
-                    return Err(PhaseError::Verdict(damage.into()));
-                }
-                raise(&work.progress.pairs_proven, written.chunk.leaves);
-                proven.push(written.id);
-            }
+            });
             if !proven.is_empty() {
                 report(proven);
             }
-            work.heed_stop()
+            checked
         },
         done,
     )
 }
 
-/// Reads one chunk back. What is wrong with it is an answer, not an error.
+/// Reads a span of chunks back and hands each to `each`, with what is wrong with it: that is an answer, not an error.
 ///
 /// # Errors
-/// The target could not be read for a reason that another try may not meet.
+/// The target could not be read for a reason that another try may not meet; those of `each`; or the request to stop.
 pub fn check(
     work: Work<'_>,
     target: &Target,
     height: Version,
-    written: &Written,
-) -> Result<Option<Damage>, PhaseError> {
-    let store = work.store(&written.chunk)?.name.clone();
-    let what = match check_trees(work, target, &store, written)? {
-        Some(what) => Some(what),
-        None => check_pairs(target, &store, height, written)?,
-    };
-    Ok(what.map(|what| Damage { id: written.id, store, what }))
+    span: &[Written],
+    buffers: &mut Sweep,
+    each: &mut dyn FnMut(&Written, Option<Damage>) -> Result<(), PhaseError>,
+) -> Result<(), PhaseError> {
+    let Some(first) = span.first() else { return Ok(()) };
+    let store = work.store(&first.chunk)?.name.clone();
+    let suspicion = sweep(target, &store, span, buffers)?;
+    for (nth, written) in span.iter().enumerate() {
+        work.heed_stop()?;
+        let what = match &suspicion {
+            Suspicion::None => None,
+            Suspicion::All => check_tree(work, target, &store, written)?,
+            // Asked for one by one, the records of a chunk may well be right: then it is one too many that is wrong.
+            Suspicion::One(suspect, why) => {
+                check_tree(work, target, &store, written)?.or_else(|| (*suspect == nth).then(|| format!("SC: {why}")))
+            }
+        };
+        let what = match what {
+            Some(what) => Some(what),
+            None => check_pairs(target, &store, height, written)?,
+        };
+        each(written, what.map(|what| Damage { id: written.id, store: store.clone(), what }))?;
+    }
+    Ok(())
 }
 
-fn check_trees(
+/// What a sweep over a span leaves to be looked at closely.
+enum Suspicion {
+    None,
+    All,
+    /// At least one chunk is damaged, and it is this one if no other is.
+    One(usize, String),
+}
+
+fn sweep(target: &Target, store: &StoreKey, span: &[Written], buffers: &mut Sweep) -> Result<Suspicion, PhaseError> {
+    let Some(sc) = &target.sc else { return Ok(Suspicion::None) };
+    let chunks: Vec<Chunk> = span.iter().map(|written| written.chunk.clone()).collect();
+    let mut records = sc.records(store)?;
+    match buffers.prove(&mut *records, &chunks) {
+        Ok(Swept::Proven) => Ok(Suspicion::None),
+        Ok(Swept::Scattered) => Ok(Suspicion::All),
+        Err(ProveError::Read(error)) if !error.corrupt => Err(TargetError::Read(error).into()),
+        Err(why) => {
+            let suspect = why.at().and_then(|at| numbering::ordinal(at.nonce)).map_or(0, |ordinal| {
+                chunks.partition_point(|chunk| chunk.root_ordinal() < ordinal).min(chunks.len().saturating_sub(1))
+            });
+            Ok(Suspicion::One(suspect, why.to_string()))
+        }
+    }
+}
+
+/// Proves one chunk's nodes in SC from its root down.
+fn check_tree(
     work: Work<'_>,
     target: &Target,
     store: &StoreKey,
     written: &Written,
 ) -> Result<Option<String>, PhaseError> {
-    let (Some(sc), Some(expected)) = (&target.sc, written.restored.sc) else { return Ok(None) };
+    let Some(sc) = &target.sc else { return Ok(None) };
     let chunk = &written.chunk;
     let Some(key) = numbering::node_key(chunk.version, chunk.root_ordinal()) else {
         return Err(PhaseError::Bug("a nonce does not fit although the store's size was checked"));
     };
     let mut nodes: Box<dyn NodeReader + Send + '_> = sc.nodes(store, Access::Runs)?;
-    let mut digest = RecordDigest::new(super::restore::SC_DIGEST);
     let mut ordinal = chunk.first_ordinal;
     let mut misplaced = None;
-    let mut record = Vec::new();
     let mut take = |node: &ProvenNode<'_>| {
-        record.clear();
-        let expected = numbering::encode_record(node, ordinal, &mut record);
+        let expected = numbering::node_key(node.at.version, ordinal);
         ordinal += 1;
         if expected != Some(node.at) {
             misplaced = Some(format!("SC node {} lies where ordinal {} should not be", node.at, ordinal - 1));
             return false;
         }
-        digest.add(&node.at.to_bytes());
-        digest.add(&record);
         true
     };
-    match prove(&mut nodes, Claim { key, hash: chunk.hash }, work.piece_bytes(), &mut take) {
+    match prove(&mut nodes, Claim { key, hash: chunk.hash }, work.gulp_bytes(), &mut take) {
         Err(ProveError::Read(error)) if !error.corrupt => Err(TargetError::Read(error).into()),
         Err(ProveError::Sink) => Ok(Some(misplaced.unwrap_or_default())),
         Err(why) => Ok(Some(format!("SC: {why}"))),
         Ok(proof) if proof.leaves != chunk.leaves => {
             Ok(Some(format!("SC has {} pairs where {} were written", proof.leaves, chunk.leaves)))
-        }
-        Ok(_) if digest.take() != expected => {
-            Ok(Some("SC records prove but are not the ones that were written".to_owned()))
         }
         Ok(_) => Ok(None),
     }

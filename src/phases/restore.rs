@@ -2,22 +2,27 @@
 
 use super::{PhaseError, Span, Work, in_parallel, spans};
 use crate::{
-    iavl::{Claim, NodeKey, ProveError, ProvenNode, numbering, prove},
+    iavl::{Access, Claim, Fit, Forest, NodeKey, NodeReader, Proof, ProvenNode, numbering, prove},
     model::{Chunk, ChunkId, Digest, RecordDigest, Restored, StoreKey, Version},
     progress::raise,
     source::Source,
-    target::{Commitment, PairLoader, RecordRun, Target, TargetError},
+    target::{Commitment, Landing, PairLoader, RecordRun, Target, TargetError},
 };
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Leaves one worker does at a stretch: a sorted run of this size is worth a file, and a crash costs no more.
-const SPAN_LEAVES: u64 = 131_072;
+/// Leaves one worker is given at a stretch, of which it takes as many at a time as its memory holds.
+const SPAN_LEAVES: u64 = 1 << 18;
 
-/// Names the streams that chunk digests are taken over.
-pub(super) const SC_DIGEST: &str = "storeshift 2026 chunk of SC records";
-/// See [`SC_DIGEST`].
+/// Memory for a leaf, its share of inner nodes included, before any was measured.
+const FIRST_GUESS: u64 = 400;
+
+/// Names the stream that chunk digests are taken over.
 pub(super) const SS_DIGEST: &str = "storeshift 2026 chunk of SS pairs";
 
 /// Restores the open chunks and hands what is durable to `done`, several chunks at a time.
+///
+/// Workers write files beside the engines; the calling thread has the engines take them over, which waits for the disk,
+/// and then calls `done`.
 ///
 /// # Errors
 /// The first failure; everything handed to `done` before stays true.
@@ -29,137 +34,198 @@ pub fn run(
     open: Vec<(ChunkId, Chunk)>,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
-    let spans = spans(open, SPAN_LEAVES);
+    let leaf_bytes: Vec<AtomicU64> = work.manifest.stores.iter().map(|_| AtomicU64::new(FIRST_GUESS)).collect();
     in_parallel(
         work.tuning.workers,
-        spans,
-        |span: Span, report| {
-            let mut span = SpanWork::new(work, source, target, height, &span)?;
-            span.restore(report)
+        spans(open, SPAN_LEAVES),
+        |forest: &mut Forest, span: Span, report| {
+            SpanWork::new(work, source, target, height, &span, &leaf_bytes)?.restore(forest, report)
         },
-        done,
+        |loaded: Loaded<'_>| {
+            // Rule 1: only after this may the chunks be recorded.
+            for landing in loaded.landings {
+                landing()?;
+            }
+            done(loaded.chunks)
+        },
     )
 }
 
-struct SpanWork<'a> {
-    work: Work<'a>,
+/// Chunks that are written beside the engines, and what makes them durable.
+struct Loaded<'a> {
+    landings: Vec<Landing<'a>>,
+    chunks: Vec<(ChunkId, Restored)>,
+}
+
+struct SpanWork<'w, 'a> {
+    work: Work<'w>,
     source: &'a dyn Source,
     target: &'a Target,
     height: Version,
-    chunks: &'a [(ChunkId, Chunk)],
+    chunks: &'w [(ChunkId, Chunk)],
     store: StoreKey,
+    /// Memory a leaf of this store takes, as far as is known.
+    leaf_bytes: &'w AtomicU64,
+    digest: RecordDigest,
 }
 
-impl<'a> SpanWork<'a> {
+impl<'w, 'a> SpanWork<'w, 'a> {
     fn new(
-        work: Work<'a>,
+        work: Work<'w>,
         source: &'a dyn Source,
         target: &'a Target,
         height: Version,
-        chunks: &'a [(ChunkId, Chunk)],
-    ) -> Result<SpanWork<'a>, PhaseError> {
+        chunks: &'w [(ChunkId, Chunk)],
+        leaf_bytes: &'w [AtomicU64],
+    ) -> Result<SpanWork<'w, 'a>, PhaseError> {
         let (_, first) = chunks.first().ok_or(PhaseError::Bug("an empty span"))?;
         let store = work.store(first)?.name.clone();
-        Ok(SpanWork { work, source, target, height, chunks, store })
+        let leaf_bytes = leaf_bytes.get(first.store as usize).ok_or(PhaseError::Bug("a chunk of an unknown store"))?;
+        Ok(SpanWork { work, source, target, height, chunks, store, leaf_bytes, digest: RecordDigest::new(SS_DIGEST) })
     }
 
-    fn restore(&mut self, report: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> bool) -> Result<(), PhaseError> {
-        let mut nodes = self.source.nodes(&self.store);
-        let mut records = RecordRun::default();
-        let mut digests = (RecordDigest::new(SC_DIGEST), RecordDigest::new(SS_DIGEST));
-        let mut finished = Vec::new();
-        let mut gathered = 0;
-        let mut pairs = self.loader()?;
-        for (id, chunk) in self.chunks {
-            if self.work.stop.is_asked() {
-                break;
-            }
-            let claim = Claim { key: NodeKey::new(chunk.version, chunk.nonce), hash: chunk.hash };
-            let mut sink = ChunkSink {
-                sc: self.target.sc.as_deref(),
-                store: &self.store,
-                run_bytes: self.work.run_bytes(),
-                records: &mut records,
-                pairs: pairs.as_deref_mut(),
-                sc_digest: &mut digests.0,
-                ss_digest: &mut digests.1,
-                ordinal: chunk.first_ordinal,
-                bytes: 0,
-                failed: None,
-            };
-            let proof = prove(&mut nodes, claim, self.work.piece_bytes(), &mut |node| sink.take(node));
-            let (bytes, failed) = (sink.bytes, sink.failed.take());
-            let proof = match (proof, failed) {
-                (Ok(proof), None) => proof,
-                (Err(ProveError::Sink), Some(error)) => return Err(error),
-                (Err(why), _) => return Err(PhaseError::unproven(&self.store, self.height, why)),
-                (Ok(_), Some(error)) => return Err(error),
-            };
-            if proof.leaves != chunk.leaves {
-                return Err(PhaseError::Bug("a chunk has another size than its spine said"));
-            }
-            let digest = |wanted: bool, digest: &mut RecordDigest| -> Option<Digest> {
-                let taken = digest.take();
-                wanted.then_some(taken)
-            };
-            let restored = Restored {
-                sc: digest(self.target.sc.is_some(), &mut digests.0),
-                ss: digest(self.target.ss.is_some(), &mut digests.1),
-                bytes,
-                first_key: proof.first_key,
-                last_key: proof.last_key,
-            };
-            raise(&self.work.progress.pairs_read, chunk.leaves);
-            finished.push((*id, restored));
-            gathered += bytes;
-            // Nearly full: the next chunk would be cut in two. Without SC there are no records, but a crash must not cost
-            // more for that.
-            if records.size().max(gathered as usize) >= self.work.run_bytes() / 8 * 7 {
-                gathered = 0;
-                self.make_durable(&mut records, pairs.take())?;
-                if !report(std::mem::take(&mut finished)) {
-                    return Ok(());
+    fn restore(&mut self, forest: &mut Forest, report: &mut dyn FnMut(Loaded<'a>) -> bool) -> Result<(), PhaseError> {
+        let mut nodes = self.source.nodes(&self.store, Access::Runs);
+        let mut rest = self.chunks;
+        while let Some(one) = rest.first() {
+            self.work.heed_stop()?;
+            let some = self.as_many_as_fit(rest);
+            let claims: Vec<Claim> = some.iter().map(|(_, chunk)| claim(chunk)).collect();
+            let leaves: u64 = some.iter().map(|(_, chunk)| chunk.leaves).sum();
+            let fit = forest.read(&mut nodes, &claims, self.work.gulp_bytes());
+            let loaded = match fit.map_err(|why| PhaseError::unproven(&self.store, self.height, why))? {
+                Fit::Whole => {
+                    let measured = forest.bytes() as u64 / leaves.max(1) + 1;
+                    self.leaf_bytes.store(measured + measured / 16, Ordering::Relaxed);
+                    self.load(forest, some)?
                 }
-                pairs = self.loader()?;
+                Fit::TooLarge if some.len() > 1 => {
+                    let doubled = self.work.gulp_bytes() as u64 * 2 / leaves.max(1) + 1;
+                    self.leaf_bytes.fetch_max(doubled, Ordering::Relaxed);
+                    continue;
+                }
+                Fit::TooLarge => self.load_in_pieces(&mut nodes, one)?,
+            };
+            raise(
+                &self.work.progress.pairs_read,
+                loaded.chunks.iter().zip(some).map(|(_, (_, chunk))| chunk.leaves).sum(),
+            );
+            rest = rest.get(loaded.chunks.len()..).unwrap_or_default();
+            if !report(loaded) {
+                return Ok(());
             }
         }
-        self.make_durable(&mut records, pairs)?;
-        if !finished.is_empty() {
-            report(finished);
-        }
-        self.work.heed_stop()
-    }
-
-    fn loader(&self) -> Result<Option<Box<dyn PairLoader + 'a>>, PhaseError> {
-        Ok(self.target.ss.as_deref().map(|ss| ss.loader(&self.store, self.height)).transpose()?)
-    }
-
-    /// Rule 1: only after this may the chunks gathered so far be recorded.
-    fn make_durable(&self, records: &mut RecordRun, pairs: Option<Box<dyn PairLoader + 'a>>) -> Result<(), PhaseError> {
-        if let Some(sc) = &self.target.sc {
-            sc.load(&self.store, records)?;
-            records.clear();
-        }
-        pairs.map_or(Ok(()), PairLoader::finish)?;
         Ok(())
+    }
+
+    /// The first of these chunks that memory is expected to hold together; at least one.
+    fn as_many_as_fit<'c>(&self, chunks: &'c [(ChunkId, Chunk)]) -> &'c [(ChunkId, Chunk)] {
+        let leaf_bytes = self.leaf_bytes.load(Ordering::Relaxed);
+        let mut room = (self.work.gulp_bytes() as u64) / leaf_bytes.max(1);
+        let fitting = chunks.iter().take_while(|(_, chunk)| {
+            let fits = chunk.leaves <= room;
+            room = room.saturating_sub(chunk.leaves);
+            fits
+        });
+        let count = fitting.count().max(1);
+        chunks.get(..count).unwrap_or(chunks)
+    }
+
+    /// Writes the chunks that are in memory.
+    fn load(&mut self, forest: &mut Forest, chunks: &[(ChunkId, Chunk)]) -> Result<Loaded<'a>, PhaseError> {
+        let mut loaded = Loaded { landings: Vec::new(), chunks: Vec::with_capacity(chunks.len()) };
+        let mut pairs = self.loader()?;
+        for (tree, ((id, chunk), proof)) in chunks.iter().zip(forest.proofs()).enumerate() {
+            let mut bytes = 0;
+            for (key, value) in forest.pairs(tree) {
+                bytes += (key.len() + value.len()) as u64;
+                if let Some(pairs) = &mut pairs {
+                    pairs.put(key, value)?;
+                    self.digest.add(key);
+                    self.digest.add(value);
+                }
+            }
+            loaded.chunks.push((*id, self.restored(chunk, proof, bytes)?));
+        }
+        if let Some(pairs) = pairs {
+            loaded.landings.push(pairs.finish()?);
+        }
+        if let Some(sc) = &self.target.sc {
+            let ordinals: Vec<u64> = chunks.iter().map(|(_, chunk)| chunk.first_ordinal).collect();
+            let mut records = forest.records(&ordinals).ok_or(NO_NONCE)?;
+            loaded.landings.push(sc.load(&self.store, &mut records)?);
+        }
+        Ok(loaded)
+    }
+
+    /// Some values are megabytes: a chunk is bounded in leaves, not in bytes, so one that no memory holds is proven and
+    /// written piece by piece.
+    fn load_in_pieces(
+        &mut self,
+        nodes: &mut (dyn NodeReader + Send + 'a),
+        (id, chunk): &(ChunkId, Chunk),
+    ) -> Result<Loaded<'a>, PhaseError> {
+        let mut sink = PieceSink {
+            sc: self.target.sc.as_deref(),
+            store: &self.store,
+            run_bytes: self.work.gulp_bytes() / 2,
+            records: RecordRun::default(),
+            pairs: self.loader()?,
+            digest: &mut self.digest,
+            ordinal: chunk.first_ordinal,
+            bytes: 0,
+            landings: Vec::new(),
+            failed: None,
+        };
+        let proof = prove(nodes, claim(chunk), self.work.gulp_bytes() / 2, &mut |node| sink.take(node));
+        let proof = match (proof, sink.failed.take()) {
+            (_, Some(error)) => return Err(error),
+            (Err(why), None) => return Err(PhaseError::unproven(&self.store, self.height, why)),
+            (Ok(proof), None) => proof,
+        };
+        let (bytes, landings) = sink.finish()?;
+        Ok(Loaded { landings, chunks: vec![(*id, self.restored(chunk, &proof, bytes)?)] })
+    }
+
+    fn restored(&mut self, chunk: &Chunk, proof: &Proof, bytes: u64) -> Result<Restored, PhaseError> {
+        if proof.leaves != chunk.leaves {
+            return Err(PhaseError::Bug("a chunk has another size than its spine said"));
+        }
+        let digest: Digest = self.digest.take();
+        Ok(Restored {
+            ss: self.target.ss.is_some().then_some(digest),
+            bytes,
+            first_key: proof.first_key.clone(),
+            last_key: proof.last_key.clone(),
+        })
+    }
+
+    fn loader(&self) -> Result<Option<Box<dyn PairLoader<'a> + 'a>>, PhaseError> {
+        Ok(self.target.ss.as_deref().map(|ss| ss.loader(&self.store, self.height)).transpose()?)
     }
 }
 
-/// Takes the proven nodes of one chunk.
-struct ChunkSink<'s, 'a> {
+const NO_NONCE: PhaseError = PhaseError::Bug("a nonce does not fit although the store's size was checked");
+
+fn claim(chunk: &Chunk) -> Claim {
+    Claim { key: NodeKey::new(chunk.version, chunk.nonce), hash: chunk.hash }
+}
+
+/// Takes the proven nodes of one chunk that memory does not hold.
+struct PieceSink<'s, 'a> {
     sc: Option<&'a dyn Commitment>,
     store: &'s StoreKey,
     run_bytes: usize,
-    records: &'s mut RecordRun,
-    pairs: Option<&'s mut (dyn PairLoader + 'a)>,
-    sc_digest: &'s mut RecordDigest,
-    ss_digest: &'s mut RecordDigest,
+    records: RecordRun,
+    pairs: Option<Box<dyn PairLoader<'a> + 'a>>,
+    digest: &'s mut RecordDigest,
     ordinal: u64,
     bytes: u64,
+    landings: Vec<Landing<'a>>,
     failed: Option<PhaseError>,
 }
 
-impl ChunkSink<'_, '_> {
+impl<'a> PieceSink<'_, 'a> {
     fn take(&mut self, node: &ProvenNode<'_>) -> bool {
         let taken = self.try_take(node);
         taken.map_err(|error| self.failed = Some(error)).is_ok()
@@ -168,32 +234,41 @@ impl ChunkSink<'_, '_> {
     fn try_take(&mut self, node: &ProvenNode<'_>) -> Result<(), PhaseError> {
         let ordinal = self.ordinal;
         self.ordinal += 1;
-        if let Some(sc) = self.sc {
-            let (key, record) = self
-                .records
-                .push(|out| numbering::encode_record(node, ordinal, out))
-                .ok_or(PhaseError::Bug("a nonce does not fit although the store's size was checked"))?;
-            self.sc_digest.add(&key.to_bytes());
-            self.sc_digest.add(record);
-            // Some values are megabytes: a chunk is bounded in leaves, not in bytes, so it may need several runs.
+        if self.sc.is_some() {
+            self.records.push(|out| numbering::encode_record(node, ordinal, out)).ok_or(NO_NONCE)?;
             if self.records.size() >= self.run_bytes {
-                sc.load(self.store, self.records)?;
-                self.records.clear();
+                self.load_records()?;
             }
         }
         if node.children.is_none() {
             self.bytes += (node.key.len() + node.value.len()) as u64;
             if let Some(pairs) = &mut self.pairs {
                 pairs.put(node.key, node.value)?;
-                self.ss_digest.add(node.key);
-                self.ss_digest.add(node.value);
+                self.digest.add(node.key);
+                self.digest.add(node.value);
             }
         }
         Ok(())
     }
+
+    fn load_records(&mut self) -> Result<(), TargetError> {
+        if let Some(sc) = self.sc {
+            self.landings.push(sc.load(self.store, &mut self.records.sorted())?);
+            self.records.clear();
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(u64, Vec<Landing<'a>>), PhaseError> {
+        self.load_records()?;
+        if let Some(pairs) = self.pairs {
+            self.landings.push(pairs.finish()?);
+        }
+        Ok((self.bytes, self.landings))
+    }
 }
 
-/// Removes pairs by name and writes one chunk again, for `verify --repair`. The chunk comes out with the digests it had.
+/// Writes one chunk again, for `verify --repair`. The chunk comes out with the digest it had.
 ///
 /// # Errors
 /// As [`run`].
@@ -205,11 +280,10 @@ pub fn redo(
     id: ChunkId,
     chunk: &Chunk,
 ) -> Result<Restored, PhaseError> {
-    let span = [(id, chunk.clone())];
-    let mut restored = None;
-    SpanWork::new(work, source, target, height, &span)?.restore(&mut |mut results| {
-        restored = results.pop();
-        true
+    let mut redone = None;
+    run(work, source, target, height, vec![(id, chunk.clone())], &mut |mut restored| {
+        redone = restored.pop();
+        Ok(())
     })?;
-    restored.map(|(_, restored)| restored).ok_or(PhaseError::Target(TargetError::Order))
+    redone.map(|(_, restored)| restored).ok_or(PhaseError::Stopped)
 }

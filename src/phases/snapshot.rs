@@ -2,7 +2,7 @@
 
 use super::PhaseError;
 use crate::{
-    iavl::{Claim, Cut, SpineNode, cut},
+    iavl::{Access, Claim, Cut, SpineNode, cut},
     model::{Chunk, CommitInfo, Hash, Manifest, StoreEntry, Version, check_store_keys},
     plan::{At, Plan},
     progress::Stop,
@@ -124,7 +124,7 @@ pub fn take(source: &dyn Source, info: &CommitInfo, chunk_leaves: u64, stop: &St
         let (found, top) = match root {
             StoreRoot::Empty => (Cut::default(), None),
             StoreRoot::At(key) => {
-                let mut nodes = source.nodes(&store.name);
+                let mut nodes = source.nodes(&store.name, Access::Points);
                 let found = cut(&mut nodes, Claim { key, hash }, index, chunk_leaves)
                     .map_err(|why| PhaseError::unproven(&store.name, info.version, why))?;
                 let leaves: u64 = found.chunks.iter().map(|chunk| chunk.leaves).sum();

@@ -3,11 +3,11 @@
 
 use super::{PhaseError, Work, conclude::root_key};
 use crate::{
-    iavl::{Child, Claim, Node, NodeKey, ProveError, ProvenNode, prove, tree::Tree},
+    iavl::{Access, Child, Claim, Node, NodeKey, ProveError, ProvenNode, prove, tree::Tree},
     model::{Change, CommitInfo, Hash, StoreInfo, StoreKey, Verdict, Version},
     progress::raise,
     source::{Feed, StoreChange, VersionChanges},
-    target::{Access, Commitment, PairLoader, RecordRun, Storage, Target},
+    target::{Commitment, RecordRun, Storage, Target},
 };
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ impl<'a> Sync<'a> {
                 sc.end_bulk()?;
                 // The memory that runs have while restoring serves the trees now.
                 let stores = work.manifest.stores.len().max(1);
-                let resident = work.tuning.runs() / 2 / NODE_BYTES / stores;
+                let resident = work.tuning.gulps() / 3 / NODE_BYTES / stores;
                 Some(Trees { sc, latest, trees: BTreeMap::new(), resident })
             }
         };
@@ -246,14 +246,14 @@ fn copy_tree(
             .encode(out);
             Some(node.at)
         });
-        if records.size() >= work.run_bytes() {
-            sc.load(store, &mut records)?;
+        if records.size() >= work.gulp_bytes() / 2 {
+            sc.load(store, &mut records.sorted())?()?;
             records.clear();
         }
         Ok(())
     };
     let mut nodes = feed.nodes(store);
-    let proof = prove(&mut nodes, claim, work.piece_bytes(), &mut |node| {
+    let proof = prove(&mut nodes, claim, work.gulp_bytes() / 4, &mut |node| {
         take(node).map_err(|error| failed = Some(error)).is_ok()
     });
     match (proof, failed) {
@@ -264,7 +264,7 @@ fn copy_tree(
     if claim.key != NodeKey::root_of(at) {
         return Err(PhaseError::Bug("a store that begins has its root elsewhere than at nonce 1"));
     }
-    Ok(sc.load(store, &mut records)?)
+    Ok(sc.load(store, &mut records.sorted())?()?)
 }
 
 fn apply_pairs(work: Work<'_>, ss: &dyn Storage, feed: &dyn Feed, version: &VersionChanges) -> Result<(), PhaseError> {
@@ -296,17 +296,17 @@ fn load_pairs(
     claim: Claim,
     at: Version,
 ) -> Result<(), PhaseError> {
-    let mut loader: Box<dyn PairLoader + '_> = ss.loader(store, at)?;
+    let mut loader = ss.loader(store, at)?;
     let mut failed = None;
     let mut nodes = feed.nodes(store);
-    let proof = prove(&mut nodes, claim, work.piece_bytes(), &mut |node| {
+    let proof = prove(&mut nodes, claim, work.gulp_bytes() / 4, &mut |node| {
         node.children.is_some()
             || loader.put(node.key, node.value).map_err(|error| failed = Some(PhaseError::from(error))).is_ok()
     });
     match (proof, failed) {
         (Err(ProveError::Sink), Some(error)) => Err(error),
         (Err(why), _) => Err(PhaseError::unproven(store, at, why)),
-        (Ok(_), _) => Ok(loader.finish()?),
+        (Ok(_), _) => Ok(loader.finish()?()?),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the rootmulti layout needs from a key-value engine.
 
 use super::{SourceError, leveldb};
+use crate::iavl::Access;
 
 /// A key-value database opened strictly read only.
 pub trait Engine: Send + Sync {
@@ -14,7 +15,7 @@ pub trait Engine: Send + Sync {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError>;
 
     /// A reader for many keys that lie near each other.
-    fn reader(&self) -> Box<dyn PointReader + Send + '_>;
+    fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_>;
 
     /// About how many bytes on disk the keys from `start` up to `end` take.
     fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64;
@@ -38,8 +39,11 @@ impl Engine for leveldb::Leveldb {
         Ok(leveldb::Leveldb::get(self, key)?)
     }
 
-    fn reader(&self) -> Box<dyn PointReader + Send + '_> {
-        Box::new(self.cursor())
+    fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_> {
+        Box::new(match access {
+            Access::Runs => self.cursor_once(),
+            Access::Points => self.cursor(),
+        })
     }
 
     fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64 {

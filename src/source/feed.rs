@@ -7,7 +7,7 @@
 use super::{Source, SourceError, StoreRoot};
 use crate::{
     iavl::{
-        Claim, NodeReader, ProveError,
+        Access, Claim, NodeReader, ProveError,
         diff::{OldTree, diff},
     },
     model::{Change, CommitInfo, Hash, StoreKey, Version},
@@ -129,7 +129,7 @@ impl RetainedVersions {
             StoreRoot::Empty => None,
             StoreRoot::At(root) => Some(OldTree { root, version: before }),
         };
-        let mut nodes = self.source.nodes(store);
+        let mut nodes = self.source.nodes(store, Access::Points);
         diff(&mut nodes, old, claim(new, root), &mut |key, value| {
             changes.push(Change { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
             true
@@ -170,7 +170,7 @@ impl Feed for RetainedVersions {
     }
 
     fn nodes(&self, store: &StoreKey) -> Box<dyn NodeReader + Send + '_> {
-        self.source.nodes(store)
+        self.source.nodes(store, Access::Points)
     }
 
     fn fence(&self) -> Result<Version, FeedError> {

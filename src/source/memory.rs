@@ -1,6 +1,7 @@
 //! The in-memory twin of an engine: a map of pairs, for tests and fuzzing.
 
 use super::{Engine, PointReader, SourceError};
+use crate::iavl::Access;
 use std::collections::BTreeMap;
 
 /// Pairs in memory.
@@ -19,7 +20,7 @@ impl Engine for MemoryEngine {
         Ok(self.pairs.get(key).cloned())
     }
 
-    fn reader(&self) -> Box<dyn PointReader + Send + '_> {
+    fn reader(&self, _: Access) -> Box<dyn PointReader + Send + '_> {
         Box::new(self)
     }
 

@@ -13,7 +13,7 @@ mod memory;
 mod rootmulti;
 
 use crate::{
-    iavl::{NodeKey, NodeReader},
+    iavl::{Access, NodeKey, NodeReader},
     model::{CommitInfo, StoreKey, Version},
 };
 
@@ -53,7 +53,7 @@ pub trait Source: Send + Sync {
     fn root(&self, store: &StoreKey, version: Version) -> Result<Option<StoreRoot>, SourceError>;
 
     /// A reader of one store's node records.
-    fn nodes(&self, store: &StoreKey) -> Box<dyn NodeReader + Send + '_>;
+    fn nodes(&self, store: &StoreKey, access: Access) -> Box<dyn NodeReader + Send + '_>;
 
     /// The engine's name, e.g. `goleveldb`.
     fn engine(&self) -> &'static str;

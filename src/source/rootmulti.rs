@@ -2,7 +2,7 @@
 
 use super::{Engine, PointReader, Source, SourceError, StoreRoot, commit_info, leveldb};
 use crate::{
-    iavl::{NodeKey, NodeReader, ReadError, RootRecord},
+    iavl::{Access, NodeKey, NodeReader, ReadError, RootRecord},
     model::{CommitInfo, StoreKey, Version},
 };
 use std::path::Path;
@@ -133,9 +133,9 @@ impl<E: Engine> Source for Rootmulti<E> {
         }
     }
 
-    fn nodes(&self, store: &StoreKey) -> Box<dyn NodeReader + Send + '_> {
+    fn nodes(&self, store: &StoreKey, access: Access) -> Box<dyn NodeReader + Send + '_> {
         let key = store_prefix(store);
-        Box::new(Nodes { prefix: key.len(), key, reader: self.engine.reader() })
+        Box::new(Nodes { prefix: key.len(), key, reader: self.engine.reader(access) })
     }
 
     fn engine(&self) -> &'static str {

@@ -2,9 +2,9 @@
 //!
 //! Everything it accepts counts as durable; an [`Outage`] decides at which write the process "dies".
 
-use super::{Access, Commitment, PairLoader, PairReader, RecordRun, Storage, StoreRecords, StoredPair, TargetError};
+use super::{Commitment, Landing, PairLoader, PairReader, Storage, StoreRecords, StoredPair, TargetError};
 use crate::{
-    iavl::{NodeKey, NodeReader, ReadError},
+    iavl::{Access, NodeKey, NodeReader, ReadError, RecordStream, RecordWalk},
     model::{Change, CommitInfo, StoreKey, Version},
 };
 use std::{
@@ -107,16 +107,54 @@ impl NodeReader for Nodes<'_> {
     }
 }
 
+struct Walk<'a> {
+    of: &'a MemoryCommitment,
+    store: StoreKey,
+    next: NodeKey,
+    record: Vec<u8>,
+}
+
+impl RecordWalk for Walk<'_> {
+    fn seek(&mut self, key: NodeKey) {
+        self.next = key;
+    }
+
+    fn next(&mut self) -> Result<Option<(NodeKey, &[u8])>, ReadError> {
+        let data = self.of.data();
+        let mut rest = data.records.range((self.store.clone(), self.next)..);
+        let Some(((_, key), record)) = rest.next().filter(|((store, _), _)| *store == self.store) else {
+            return Ok(None);
+        };
+        self.record.clone_from(record);
+        self.next = NodeKey::new(Version(key.version.0 + u64::from(key.nonce == u32::MAX)), key.nonce.wrapping_add(1));
+        Ok(Some((*key, &self.record)))
+    }
+}
+
 impl Commitment for MemoryCommitment {
     fn nodes(&self, store: &StoreKey, _: Access) -> Result<Box<dyn NodeReader + Send + '_>, TargetError> {
         Ok(Box::new(Nodes { of: self, store: store.clone() }))
     }
 
-    fn load(&self, store: &StoreKey, records: &mut RecordRun) -> Result<(), TargetError> {
-        self.outage.write()?;
-        records.sort();
-        self.data().records.extend(records.iter().map(|(key, record)| ((store.clone(), key), record.to_vec())));
-        Ok(())
+    fn records(&self, store: &StoreKey) -> Result<Box<dyn RecordWalk + Send + '_>, TargetError> {
+        Ok(Box::new(Walk { of: self, store: store.clone(), next: NodeKey::new(Version(0), 0), record: Vec::new() }))
+    }
+
+    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<Landing<'_>, TargetError> {
+        let mut written: Vec<((StoreKey, NodeKey), Vec<u8>)> = Vec::new();
+        while let Some((key, record)) = records.next() {
+            if written.last().is_some_and(|((_, last), _)| key <= *last) {
+                return Err(TargetError::Order);
+            }
+            written.push(((store.clone(), key), record.to_vec()));
+        }
+        Ok(Box::new(move || {
+            if !written.is_empty() {
+                self.outage.write()?;
+                self.data().records.extend(written);
+            }
+            Ok(())
+        }))
     }
 
     fn write_records(
@@ -204,33 +242,32 @@ struct Loader<'a> {
     of: &'a MemoryStorage,
     store: StoreKey,
     version: Version,
-    pending: Vec<(Vec<u8>, Vec<u8>)>,
+    written: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
-impl Loader<'_> {
-    fn flush(&mut self) -> Result<(), TargetError> {
-        self.of.outage.write()?;
-        let (store, version) = (&self.store, self.version);
-        let pairs = self.pending.drain(..).map(|(key, value)| ((store.clone(), key, version), Some(value)));
-        self.of.data().pairs.extend(pairs);
-        Ok(())
-    }
-}
-
-impl PairLoader for Loader<'_> {
+impl<'a> PairLoader<'a> for Loader<'a> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError> {
-        if self.pending.last().is_some_and(|(last, _)| key <= last.as_slice()) {
+        if self.written.last().is_some_and(|(last, _)| key <= last.as_slice()) {
             return Err(TargetError::Order);
         }
-        if self.pending.len() >= 32 {
-            self.flush()?;
-        }
-        self.pending.push((key.to_vec(), value.to_vec()));
+        self.written.push((key.to_vec(), value.to_vec()));
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), TargetError> {
-        self.flush()
+    fn finish(self: Box<Self>) -> Result<Landing<'a>, TargetError> {
+        Ok(Box::new(move || {
+            let mut written = self.written.into_iter().peekable();
+            // In pieces, so that an outage leaves some of them.
+            while written.peek().is_some() {
+                self.of.outage.write()?;
+                let piece = written
+                    .by_ref()
+                    .take(32)
+                    .map(|(key, value)| ((self.store.clone(), key, self.version), Some(value)));
+                self.of.data().pairs.extend(piece);
+            }
+            Ok(())
+        }))
     }
 }
 
@@ -249,8 +286,8 @@ impl PairReader for Reader {
 }
 
 impl Storage for MemoryStorage {
-    fn loader(&self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader + '_>, TargetError> {
-        Ok(Box::new(Loader { of: self, store: store.clone(), version, pending: Vec::new() }))
+    fn loader<'a>(&'a self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader<'a> + 'a>, TargetError> {
+        Ok(Box::new(Loader { of: self, store: store.clone(), version, written: Vec::new() }))
     }
 
     fn pairs(&self, store: &StoreKey, version: Version, from: &[u8]) -> Result<Box<dyn PairReader + '_>, TargetError> {

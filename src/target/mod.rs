@@ -14,7 +14,7 @@ mod records;
 pub mod rocks;
 
 use crate::{
-    iavl::{NodeKey, NodeReader},
+    iavl::{Access, NodeKey, NodeReader, RecordStream, RecordWalk},
     model::{Change, CommitInfo, StoreKey, Version},
 };
 
@@ -23,17 +23,12 @@ pub use memory::{MemoryCommitment, MemoryStorage, Outage};
 pub use place::Place;
 pub use records::RecordRun;
 
-/// How node records are going to be asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// In long runs of neighbouring keys, over the state as it is now.
-    Runs,
-    /// One here, one there, and always the newest state.
-    Points,
-}
-
 /// New node records of one store.
 pub type StoreRecords = (StoreKey, Vec<(NodeKey, Vec<u8>)>);
+
+/// Has an engine take over what was written beside it. When it has returned, that is durable; when it fails, none, some or
+/// all of it may be there. Whoever prepares the next load need not wait for it.
+pub type Landing<'a> = Box<dyn FnOnce() -> Result<(), TargetError> + Send + 'a>;
 
 /// State commitment: IAVL trees with their commit infos.
 pub trait Commitment: Send + Sync {
@@ -43,11 +38,17 @@ pub trait Commitment: Send + Sync {
     /// The engine could not be read.
     fn nodes(&self, store: &StoreKey, access: Access) -> Result<Box<dyn NodeReader + Send + '_>, TargetError>;
 
-    /// Makes many records of one store durable. Sorts them first.
+    /// A walk over one store's node records, not yet positioned.
     ///
     /// # Errors
-    /// The engine could not write or sync; none, some or all of the records may be there.
-    fn load(&self, store: &StoreKey, records: &mut RecordRun) -> Result<(), TargetError>;
+    /// The engine could not be read.
+    fn records(&self, store: &StoreKey) -> Result<Box<dyn RecordWalk + Send + '_>, TargetError>;
+
+    /// Writes many records of one store, ascending by key, beside the engine; its [`Landing`] makes them durable in it.
+    ///
+    /// # Errors
+    /// The records could not be written, or do not ascend.
+    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<Landing<'_>, TargetError>;
 
     /// Writes records by store in one atomic batch; with a commit info they are a version, and its commit info and the
     /// watermark go with them. Durable when `sync` is set, or with the next [`Commitment::sync`].
@@ -114,7 +115,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     /// The engine could not prepare it.
-    fn loader(&self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader + '_>, TargetError>;
+    fn loader<'a>(&'a self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader<'a> + 'a>, TargetError>;
 
     /// A reader of one store's live pairs at a version, from the first key at or above `from`.
     ///
@@ -167,19 +168,19 @@ pub trait Storage: Send + Sync {
     fn discard(&self, store: &StoreKey) -> Result<(), TargetError>;
 }
 
-/// Takes pairs in ascending key order and makes them durable in bounded pieces.
-pub trait PairLoader {
+/// Takes pairs in ascending key order and writes them beside the engine in bounded pieces.
+pub trait PairLoader<'a> {
     /// Adds a pair. Keys must ascend strictly.
     ///
     /// # Errors
     /// The engine could not write.
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError>;
 
-    /// Makes what is left durable. Pairs count as written only once this has returned.
+    /// Ends the load. Pairs count as written only once its [`Landing`] has returned.
     ///
     /// # Errors
-    /// The engine could not write or sync.
-    fn finish(self: Box<Self>) -> Result<(), TargetError>;
+    /// The engine could not write.
+    fn finish(self: Box<Self>) -> Result<Landing<'a>, TargetError>;
 }
 
 /// One live pair as SS holds it.

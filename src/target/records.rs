@@ -1,6 +1,6 @@
 //! Node records of one store on their way into SC, gathered until they are worth a sorted run.
 
-use crate::iavl::NodeKey;
+use crate::iavl::{NodeKey, RecordStream};
 
 /// Records of one store in one buffer. Filled in any order, read in key order.
 #[derive(Default)]
@@ -27,27 +27,28 @@ impl RecordRun {
         self.bytes.len() + self.index.len() * size_of::<(NodeKey, u32, u32)>()
     }
 
-    /// Whether there is nothing in it.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.index.is_empty()
-    }
-
-    /// Puts the records in key order.
-    pub fn sort(&mut self) {
+    /// Puts the records in key order and hands them out.
+    pub fn sorted(&mut self) -> impl RecordStream {
         self.index.sort_unstable_by_key(|(key, _, _)| *key);
-    }
-
-    /// The records in their present order.
-    pub fn iter(&self) -> impl Iterator<Item = (NodeKey, &[u8])> {
-        self.index
-            .iter()
-            .map(|&(key, start, end)| (key, self.bytes.get(start as usize..end as usize).unwrap_or_default()))
+        Sorted { run: self, next: 0 }
     }
 
     /// Empties it and keeps the buffer.
     pub fn clear(&mut self) {
         self.bytes.clear();
         self.index.clear();
+    }
+}
+
+struct Sorted<'a> {
+    run: &'a RecordRun,
+    next: usize,
+}
+
+impl RecordStream for Sorted<'_> {
+    fn next(&mut self) -> Option<(NodeKey, &[u8])> {
+        let &(key, start, end) = self.run.index.get(self.next)?;
+        self.next += 1;
+        Some((key, self.run.bytes.get(start as usize..end as usize)?))
     }
 }

@@ -56,13 +56,7 @@ fn spine(ordinal: u64) -> SpineNode {
 
 fn restored(id: u64) -> Restored {
     let digest = |byte: u8| Some(Digest([byte; 32]));
-    Restored {
-        sc: digest(id as u8),
-        ss: digest(100),
-        bytes: 7 * id,
-        first_key: vec![id as u8],
-        last_key: vec![id as u8, 9],
-    }
+    Restored { ss: digest(id as u8), bytes: 7 * id, first_key: vec![id as u8], last_key: vec![id as u8, 9] }
 }
 
 fn manifest() -> Manifest {

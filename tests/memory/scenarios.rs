@@ -8,13 +8,13 @@ use crate::support::{
 use std::sync::Arc;
 use storeshift::{
     Error, Kind, Migrator, Outcome,
-    iavl::{NodeKey, RootRecord, tree::Tree},
+    iavl::{Access, NodeKey, RootRecord, tree::Tree},
     journal::{JournalError, Lock},
     machine::Phase,
     model::{Change, Hash, StoreKey, Version},
     plan::{At, Plan},
     source::{Engine as _, MemoryEngine, Rootmulti},
-    target::{Access, Commitment, MemoryStorage, Outage, Storage},
+    target::{Commitment, MemoryStorage, Outage, Storage},
 };
 
 /// What the Go tests write at each version: new keys named after it, in every store.

@@ -7,7 +7,7 @@ use super::error::Malformed;
 use super::key;
 
 /// One unpacked block of data, index or metaindex.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Block {
     data: Vec<u8>,
     /// End of the entries, begin of the restart points.

@@ -19,8 +19,8 @@ pub struct Cursor {
 }
 
 impl Cursor {
-    pub(super) fn new(inner: Arc<Inner>) -> Cursor {
-        let tracks = inner.runs.iter().map(|_| Track::default()).collect();
+    pub(super) fn new(inner: Arc<Inner>, once: bool) -> Cursor {
+        let tracks = inner.runs.iter().map(|_| Track::new(once)).collect();
         Cursor { inner, tracks, memory_at: 0, memory_floor: Vec::new() }
     }
 

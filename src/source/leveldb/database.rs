@@ -121,7 +121,13 @@ impl Leveldb {
 
     /// A cursor for look-ups in succession.
     pub fn cursor(&self) -> Cursor {
-        Cursor::new(Arc::clone(&self.inner))
+        Cursor::new(Arc::clone(&self.inner), false)
+    }
+
+    /// A cursor for look-ups in long ascending runs, each part of the database once: it reads ahead and leaves the block
+    /// cache alone.
+    pub fn cursor_once(&self) -> Cursor {
+        Cursor::new(Arc::clone(&self.inner), true)
     }
 
     /// Live pairs from `start` up to and without `end`, ascending; `None` is no end.

@@ -11,7 +11,9 @@ use super::filter;
 use super::footer::Handle;
 use super::key;
 use super::table::Table;
+use super::unpack::unpack;
 use super::version::Table as Entry;
+use super::window::Window;
 
 /// Entries stepped over before a search by restart points is the cheaper way: two
 /// restart intervals of goleveldb.
@@ -54,9 +56,24 @@ pub(super) struct Track {
     /// Number of the table after the last key asked for which no table spans.
     gap: Option<usize>,
     scratch: Vec<u8>,
+    /// Set where every block is needed about once: then they are read ahead into buffers of the track's own.
+    ahead: Option<Box<Ahead>>,
+}
+
+/// Reading ahead for one run.
+#[derive(Debug, Default)]
+struct Ahead {
+    window: Window,
+    /// The buffer of the block before, for the next one.
+    spare: Arc<Block>,
 }
 
 impl Track {
+    /// A place in no particular block; `once` if look-ups come in long ascending runs.
+    pub(super) fn new(once: bool) -> Track {
+        Track { ahead: once.then(Box::default), ..Track::default() }
+    }
+
     /// Sequence and type of the newest entry of the wanted key in this run.
     #[inline]
     pub(super) fn find(
@@ -125,6 +142,9 @@ impl Track {
             self.nth = nth;
             self.table = None;
             self.forget();
+            if let Some(ahead) = &mut self.ahead {
+                ahead.window.reset(true);
+            }
         }
         let Some(entry) = run.get(self.nth) else {
             return Ok(false);
@@ -148,21 +168,21 @@ impl Track {
         self.bound(run);
         if handle == was.0 {
             (_, self.block, self.searched) = was;
+        } else {
+            self.keep_spare(was.1);
         }
         Ok(handle.is_some())
     }
 
     /// Moves the located block one on within the table.
     fn next_block(&mut self, run: &[Entry]) -> Result<(), LeveldbError> {
-        let Some(table) = self.table.as_ref() else {
+        let Some(table) = self.table.clone() else {
             return Ok(());
         };
         self.low.clear();
         self.low.extend_from_slice(self.index.user());
         self.low_included = false;
-        self.located = None;
-        self.block = None;
-        self.searched = false;
+        self.forget();
         self.located = table.index_step(&mut self.index)?;
         self.bound(run);
         Ok(())
@@ -178,27 +198,41 @@ impl Track {
 
     fn forget(&mut self) {
         self.located = None;
-        self.block = None;
+        let block = self.block.take();
+        self.keep_spare(block);
         self.searched = false;
+    }
+
+    fn keep_spare(&mut self, block: Option<Arc<Block>>) {
+        if let (Some(ahead), Some(block)) = (&mut self.ahead, block) {
+            ahead.spare = block;
+        }
+    }
+
+    /// The contents of a block, from the cache, or read ahead.
+    fn fetch(&mut self, inner: &Inner, table: &Table, handle: Handle) -> Result<Arc<Block>, LeveldbError> {
+        let Some(ahead) = &mut self.ahead else { return inner.block(table, handle, &mut self.scratch) };
+        let mut block = std::mem::take(&mut ahead.spare);
+        let raw = ahead.window.raw_near(table, handle)?;
+        let contents = Arc::make_mut(&mut block);
+        contents.refill(|plain| unpack(raw, plain)).map_err(|e| e.in_block(table.path(), handle.offset))?;
+        Ok(block)
     }
 
     /// Searches the located block, unless its filter says that this is in vain.
     fn search(&mut self, inner: &Inner, run: &[Entry], wanted: &mut Wanted<'_>) -> Result<Option<u64>, LeveldbError> {
-        let (Some(handle), Some(table)) = (self.located, self.table.as_ref()) else {
+        let (Some(handle), Some(table)) = (self.located, self.table.clone()) else {
             return Ok(None);
         };
-        let block = match &self.block {
-            Some(block) => block,
-            None => {
-                if !table.may_contain(handle.offset, wanted.hash()) {
-                    return Ok(None);
-                }
-                self.searched = false;
-                self.block.insert(inner.block(table, handle, &mut self.scratch)?)
-            }
-        };
         self.searched = false;
-        if let Err(e) = block.seek(&mut self.spot, wanted.key, None) {
+        let block = match self.block.take() {
+            Some(block) => block,
+            None if !table.may_contain(handle.offset, wanted.hash()) => return Ok(None),
+            None => self.fetch(inner, &table, handle)?,
+        };
+        let sought = block.seek(&mut self.spot, wanted.key, None);
+        self.block = Some(block);
+        if let Err(e) = sought {
             return Err(self.broken(e));
         }
         if !self.spot.is_valid() && wanted.key == self.high.as_slice() {
@@ -213,12 +247,14 @@ impl Track {
     /// A separator may equal a user key which only begins in the next block.
     fn spill(&mut self, inner: &Inner, run: &[Entry], key: &[u8]) -> Result<Option<u64>, LeveldbError> {
         self.next_block(run)?;
-        let (Some(handle), Some(table)) = (self.located, self.table.as_ref()) else {
+        let (Some(handle), Some(table)) = (self.located, self.table.clone()) else {
             return Ok(None);
         };
-        let block = self.block.insert(inner.block(table, handle, &mut self.scratch)?);
+        let block = self.fetch(inner, &table, handle)?;
         self.spot.reset();
-        if let Err(e) = block.step(&mut self.spot) {
+        let stepped = block.step(&mut self.spot);
+        self.block = Some(block);
+        if let Err(e) = stepped {
             return Err(self.broken(e));
         }
         self.answer(key)

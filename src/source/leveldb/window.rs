@@ -28,6 +28,15 @@ impl Window {
         }
     }
 
+    /// As [`Window::raw`], reading ahead only where this block follows close behind what was read before.
+    pub(super) fn raw_near(&mut self, table: &Table, handle: Handle) -> Result<&[u8], LeveldbError> {
+        let end = self.offset + self.filled as u64;
+        if handle.offset < self.offset || handle.offset > end + FIRST_READ {
+            self.next_read = 0;
+        }
+        self.raw(table, handle)
+    }
+
     /// The raw bytes of one block with its trailer.
     pub(super) fn raw(&mut self, table: &Table, handle: Handle) -> Result<&[u8], LeveldbError> {
         let size = handle.size + BLOCK_TRAILER as u64;

@@ -4,11 +4,11 @@
 use super::{EngineTuning, after_prefix, engine_error, options};
 use crate::{
     iavl::{
-        NodeKey, NodeReader, ReadError,
+        Access, NodeKey, NodeReader, ReadError, RecordStream, RecordWalk,
         varint::{Fields, put_uv},
     },
     model::{CommitInfo, StoreKey, Version},
-    target::{Access, Commitment, RecordRun, StoreRecords, TargetError, commit_info},
+    target::{Commitment, Landing, StoreRecords, TargetError, commit_info},
 };
 use rocksdb::{
     DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
@@ -87,30 +87,45 @@ impl Commitment for RocksCommitment {
         }
     }
 
-    fn load(&self, store: &StoreKey, records: &mut RecordRun) -> Result<(), TargetError> {
-        if records.is_empty() {
-            return Ok(());
+    fn records(&self, store: &StoreKey) -> Result<Box<dyn RecordWalk + Send + '_>, TargetError> {
+        let prefix = RocksCommitment::node_prefix(store);
+        let mut read = ReadOptions::default();
+        if let Some(end) = after_prefix(&prefix) {
+            read.set_iterate_upper_bound(end);
         }
-        records.sort();
+        read.set_iterate_lower_bound(prefix);
+        // Read once, from the first to the last.
+        read.fill_cache(false);
+        let store_length = store.as_str().len();
+        let key = store.as_str().as_bytes().to_vec();
+        Ok(Box::new(Walk { of: self, store_length, key, records: self.db.raw_iterator_opt(read), fresh: true }))
+    }
+
+    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<Landing<'_>, TargetError> {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         let file = self.staging.join(format!("sc-{number}.sst"));
         let mut writer = SstFileWriter::create(&self.options);
         writer.open(&file).map_err(self.error("create a sorted run"))?;
         let mut key = Vec::new();
         let mut last = None;
-        for (at, record) in records.iter() {
-            if last.replace(at) == Some(at) {
+        while let Some((at, record)) = records.next() {
+            if last.replace(at).is_some_and(|last| at <= last) {
                 return Err(TargetError::Order);
             }
             record_key(store, at, &mut key);
             writer.put(&key, record).map_err(self.error("write a sorted run"))?;
         }
+        if last.is_none() {
+            return Ok(Box::new(|| Ok(())));
+        }
         writer.finish().map_err(self.error("finish a sorted run"))?;
-        let mut ingest = IngestExternalFileOptions::default();
-        ingest.set_move_files(true);
-        // RocksDB syncs the file, the directory and its manifest before this returns, so a chunk recorded after it
-        // cannot be lost in a power cut.
-        self.db.ingest_external_file_opts(&ingest, vec![file]).map_err(self.error("take over a sorted run"))
+        Ok(Box::new(move || {
+            let mut ingest = IngestExternalFileOptions::default();
+            ingest.set_move_files(true);
+            // RocksDB syncs the file, the directory and its manifest before this returns, so a chunk recorded after it
+            // cannot be lost in a power cut.
+            self.db.ingest_external_file_opts(&ingest, vec![file]).map_err(self.error("take over a sorted run"))
+        }))
     }
 
     fn write_records(
@@ -214,6 +229,44 @@ impl Commitment for RocksCommitment {
             }
         }
         Ok(())
+    }
+}
+
+struct Walk<'a> {
+    of: &'a RocksCommitment,
+    store_length: usize,
+    key: Vec<u8>,
+    records: DBRawIterator<'a>,
+    /// Whether the iterator stands at a record that was not handed out.
+    fresh: bool,
+}
+
+impl RecordWalk for Walk<'_> {
+    fn seek(&mut self, key: NodeKey) {
+        self.key.truncate(self.store_length);
+        self.key.extend_from_slice(&key.to_bytes());
+        self.records.seek(&self.key);
+        self.fresh = true;
+    }
+
+    fn next(&mut self) -> Result<Option<(NodeKey, &[u8])>, ReadError> {
+        if !std::mem::replace(&mut self.fresh, false) {
+            self.records.next();
+        }
+        match self.records.item() {
+            Some((key, record)) => match NodeKey::from_bytes(key.get(self.store_length..).unwrap_or_default()) {
+                Some(at) => Ok(Some((at, record))),
+                None => Err(TargetError::Corrupt {
+                    path: self.of.path.clone(),
+                    what: format!("the key {} is no node key", crate::model::to_hex(key)),
+                }
+                .into()),
+            },
+            None => {
+                self.records.status().map_err(self.of.error("read nodes"))?;
+                Ok(None)
+            }
+        }
     }
 }
 

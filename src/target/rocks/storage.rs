@@ -5,7 +5,7 @@
 use super::{EngineTuning, after_prefix, engine_error, options};
 use crate::{
     model::{Change, StoreKey, Version},
-    target::{PairLoader, PairReader, Storage, StoredPair, TargetError},
+    target::{Landing, PairLoader, PairReader, Storage, StoredPair, TargetError},
 };
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
@@ -104,7 +104,7 @@ fn store_prefix(store: &StoreKey) -> Vec<u8> {
 }
 
 impl Storage for RocksStorage {
-    fn loader(&self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader + '_>, TargetError> {
+    fn loader<'a>(&'a self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader<'a> + 'a>, TargetError> {
         let prefix = store_prefix(store);
         Ok(Box::new(Loader {
             of: self,
@@ -114,7 +114,9 @@ impl Storage for RocksStorage {
             last: None,
             barrier: None,
             file: None,
+            files: Vec::new(),
             batch: WriteBatch::default(),
+            unsynced: false,
         }))
     }
 
@@ -200,7 +202,11 @@ struct Loader<'a> {
     last: Option<Vec<u8>>,
     barrier: Option<Barrier>,
     file: Option<(PathBuf, SstFileWriter<'a>)>,
+    /// Finished files, ascending.
+    files: Vec<PathBuf>,
     batch: WriteBatch,
+    /// Whether batches were written that no sync has covered yet.
+    unsynced: bool,
 }
 
 /// The first key that was there when loading began.
@@ -210,22 +216,16 @@ enum Barrier {
 }
 
 impl Loader<'_> {
-    fn hand_over(&mut self) -> Result<(), TargetError> {
+    fn finish_file(&mut self) -> Result<(), TargetError> {
         if let Some((path, mut writer)) = self.file.take() {
             writer.finish().map_err(self.of.error("finish a sorted file"))?;
-            let mut ingest = IngestExternalFileOptions::default();
-            ingest.set_move_files(true);
-            // RocksDB syncs the file, the directory and its manifest before this returns.
-            self.of
-                .db
-                .ingest_external_file_cf_opts(self.of.family(PAIRS)?, &ingest, vec![path])
-                .map_err(self.of.error("take over a sorted file"))?;
+            self.files.push(path);
         }
         Ok(())
     }
 }
 
-impl PairLoader for Loader<'_> {
+impl<'a> PairLoader<'a> for Loader<'a> {
     fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), TargetError> {
         match &mut self.last {
             Some(last) if key <= last.as_slice() => return Err(TargetError::Order),
@@ -242,10 +242,11 @@ impl PairLoader for Loader<'_> {
             self.barrier = Some(self.of.barrier(&self.prefix, &self.key)?);
         }
         if matches!(&self.barrier, Some(Barrier::At(barrier)) if self.key >= *barrier) {
-            self.hand_over()?;
+            self.finish_file()?;
             self.batch.put_cf_with_ts(self.of.family(PAIRS)?, &self.key, timestamp, value);
             if self.batch.size_in_bytes() >= BATCH_BYTES {
                 self.of.write(std::mem::take(&mut self.batch), false)?;
+                self.unsynced = true;
             }
             return Ok(());
         }
@@ -259,18 +260,32 @@ impl PairLoader for Loader<'_> {
         if let Some((_, writer)) = &mut self.file {
             writer.put_with_ts(&self.key, timestamp, value).map_err(self.of.error("write a sorted file"))?;
             if writer.file_size() >= FILE_BYTES {
-                self.hand_over()?;
+                self.finish_file()?;
             }
         }
         Ok(())
     }
 
-    fn finish(mut self: Box<Self>) -> Result<(), TargetError> {
-        self.hand_over()?;
-        if !self.batch.is_empty() {
-            self.of.write(std::mem::take(&mut self.batch), true)?;
-        }
-        Ok(())
+    fn finish(mut self: Box<Self>) -> Result<Landing<'a>, TargetError> {
+        self.finish_file()?;
+        let Loader { of, files, batch, unsynced, .. } = *self;
+        Ok(Box::new(move || {
+            if !files.is_empty() {
+                let mut ingest = IngestExternalFileOptions::default();
+                ingest.set_move_files(true);
+                // RocksDB syncs the files, the directory and its manifest before this returns.
+                of.db
+                    .ingest_external_file_cf_opts(of.family(PAIRS)?, &ingest, files)
+                    .map_err(of.error("take over sorted files"))?;
+            }
+            if !batch.is_empty() {
+                of.write(batch, true)
+            } else if unsynced {
+                of.sync()
+            } else {
+                Ok(())
+            }
+        }))
     }
 }
 

@@ -1,0 +1,438 @@
+//! Neighbouring subtrees in memory: read in the order their records lie on disk, proven from the leaves up, handed on in
+//! post-order as nodes or in the order of SC as records.
+//!
+//! Owns the one buffer that every record of the subtrees is read into. What is handed on is borrowed from it, so that a
+//! value is copied once on its way from the source's block to the target's.
+
+use super::{
+    Claim, Node, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode, RecordStream,
+    node::{inner_hash, leaf_hash},
+    numbering,
+    prove::{KeyOrder, check_inner_key, check_shape, check_versions, current, decode, read_record},
+    varint::Fields,
+};
+use crate::model::{Hash, Version};
+use std::{collections::BTreeMap, ops::Range};
+
+/// Neighbouring subtrees. Buffers are kept from one filling to the next.
+#[derive(Default)]
+pub struct Forest {
+    records: Vec<u8>,
+    slots: Vec<Slot>,
+    /// The versions that were read, descending, and how many nodes each has.
+    versions: Vec<(Version, u32)>,
+    /// Slots in post-order.
+    order: Vec<u32>,
+    trees: Vec<Tree>,
+    pending: BTreeMap<Version, Vec<(u32, u32)>>,
+    stack: Vec<u32>,
+}
+
+/// Whether subtrees fit the budget.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// They do, and are proven.
+    Whole,
+    /// They do not; nothing is known of them.
+    TooLarge,
+}
+
+/// One node. 72 bytes, because there are two of them for every pair.
+struct Slot {
+    hash: Hash,
+    /// Index of its version in `versions`; known once it is read.
+    version: u32,
+    nonce: u32,
+    /// Where its record begins.
+    record: u32,
+    length: u32,
+    key_length: u32,
+    /// Leaves below.
+    size: u32,
+    left: u32,
+    right: u32,
+    /// Its place among the nodes of its store, once it is numbered.
+    ordinal: u32,
+    key_at: u8,
+    height: u8,
+}
+
+struct Tree {
+    /// Its nodes in `order`.
+    nodes: Range<usize>,
+    proof: Proof,
+}
+
+const NONE: u32 = u32::MAX;
+
+/// What a node costs beside its record: its slot, and its places in `order` and in the sorted order.
+const NODE_BYTES: usize = size_of::<Slot>() + 3 * size_of::<u32>();
+
+impl Forest {
+    /// Reads and proves the subtrees under the claims, if together they fit the budget in bytes.
+    ///
+    /// # Errors
+    /// The first thing that does not prove.
+    pub fn read<R: NodeReader + ?Sized>(
+        &mut self,
+        reader: &mut R,
+        claims: &[Claim],
+        budget: usize,
+    ) -> Result<Fit, ProveError> {
+        self.records.clear();
+        self.slots.clear();
+        self.versions.clear();
+        self.pending.clear();
+        self.stack.clear();
+        // What lies beyond 32 bits would need wider slots; nobody has the memory to ask for it.
+        let budget = budget.min(u32::MAX as usize / 2);
+        let parents_last = reader.parents_last();
+        for claim in claims {
+            let root = self.add(claim.key);
+            self.expect(claim.key, root, parents_last);
+        }
+        // The newest version first, because no child is newer than its parent. Within a version a subtree's nodes are
+        // numbered without a gap, parents before children or after them, so one walk over it meets them in the order in
+        // which they lie on disk.
+        while let Some((version, mut roots)) = self.pending.pop_last() {
+            roots.sort_unstable();
+            let before = self.versions.len();
+            self.versions.push((version, 0));
+            for (_, root) in roots {
+                self.stack.push(root);
+                while let Some(index) = self.stack.pop() {
+                    self.read_slot(reader, version, before as u32, index, parents_last)?;
+                    if self.records.len() + self.slots.len() * NODE_BYTES > budget && self.slots.len() > 1 {
+                        return Ok(Fit::TooLarge);
+                    }
+                }
+            }
+        }
+        self.prove_hashes(claims)?;
+        self.prove_keys()?;
+        Ok(Fit::Whole)
+    }
+
+    /// The proofs of the subtrees, in the order of their claims.
+    pub fn proofs(&self) -> impl ExactSizeIterator<Item = &Proof> {
+        self.trees.iter().map(|tree| &tree.proof)
+    }
+
+    /// The bytes its records and nodes take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.records.len() + self.slots.len() * NODE_BYTES
+    }
+
+    /// Hands the nodes of one subtree on in post-order.
+    ///
+    /// # Errors
+    /// [`ProveError::Sink`] if `sink` returns false.
+    pub fn hand_on(&self, tree: usize, sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool) -> Result<(), ProveError> {
+        let nodes = self.trees.get(tree).map_or(0..0, |tree| tree.nodes.clone());
+        for &index in self.order.get(nodes).unwrap_or_default() {
+            let slot = self.slot(index)?;
+            let mut node = ProvenNode {
+                at: self.at(slot),
+                height: slot.height,
+                size: u64::from(slot.size),
+                key: self.key(slot),
+                value: &[],
+                hash: slot.hash,
+                children: None,
+            };
+            if slot.left == NONE {
+                node.value = self.value(slot);
+            } else {
+                let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
+                let right_size = u64::from(right.size);
+                node.children = Some(ProvenChildren { left: self.at(left), right: self.at(right), right_size });
+            }
+            if !sink(&node) {
+                return Err(ProveError::Sink);
+            }
+        }
+        Ok(())
+    }
+
+    /// The pairs of one subtree in key order.
+    pub fn pairs(&self, tree: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let nodes = self.trees.get(tree).map_or(0..0, |tree| tree.nodes.clone());
+        let slots =
+            self.order.get(nodes).unwrap_or_default().iter().filter_map(|&index| self.slots.get(index as usize));
+        slots.filter(|slot| slot.left == NONE).map(|slot| (self.key(slot), self.value(slot)))
+    }
+
+    /// Numbers the nodes and hands out their SC records in the order of SC. `first_ordinals` has, for each subtree, the
+    /// ordinal of its first node in the store's tree. None if an ordinal leaves no room for a nonce.
+    pub fn records(&mut self, first_ordinals: &[u64]) -> Option<Numbered<'_>> {
+        for (tree, first) in self.trees.iter().zip(first_ordinals) {
+            for (ordinal, &index) in (*first..).zip(self.order.get(tree.nodes.clone()).unwrap_or_default()) {
+                self.slots.get_mut(index as usize)?.ordinal = u32::try_from(ordinal).ok()?;
+            }
+        }
+        // Ordinals ascend along `order`, so dealing it out by version sorts by (version, ordinal).
+        let mut next = 0;
+        let mut places: Vec<u32> = vec![0; self.versions.len()];
+        for (place, (_, count)) in places.iter_mut().zip(&self.versions).rev() {
+            *place = next;
+            next += count;
+        }
+        let mut sorted = vec![0; self.order.len()];
+        for &index in &self.order {
+            let place = places.get_mut(self.slots.get(index as usize)?.version as usize)?;
+            *sorted.get_mut(*place as usize)? = index;
+            *place += 1;
+        }
+        Some(Numbered { forest: self, sorted, next: 0, record: Vec::new() })
+    }
+
+    /// Adds a node that is to be read.
+    fn add(&mut self, at: NodeKey) -> u32 {
+        let index = self.slots.len() as u32;
+        self.slots.push(Slot {
+            hash: Hash::EMPTY,
+            version: NONE,
+            nonce: at.nonce,
+            record: 0,
+            length: 0,
+            key_length: 0,
+            size: 0,
+            left: NONE,
+            right: NONE,
+            ordinal: 0,
+            key_at: 0,
+            height: 0,
+        });
+        index
+    }
+
+    /// Has a node read when its version comes.
+    fn expect(&mut self, at: NodeKey, index: u32, parents_last: bool) {
+        let order = if parents_last { !at.nonce } else { at.nonce };
+        self.pending.entry(at.version).or_default().push((order, index));
+    }
+
+    fn read_slot<R: NodeReader + ?Sized>(
+        &mut self,
+        reader: &mut R,
+        version: Version,
+        version_index: u32,
+        index: u32,
+        parents_last: bool,
+    ) -> Result<(), ProveError> {
+        let at = NodeKey::new(version, self.slot(index)?.nonce);
+        let start = self.records.len();
+        read_record(reader, at, &mut self.records)?;
+        let record = self.records.get(start..).unwrap_or_default();
+        let key_at = |key: &[u8]| (key.as_ptr() as usize - record.as_ptr() as usize) as u8;
+        let large = |_| ProveError::Shape { at, what: "it is too large" };
+        let start = u32::try_from(start).map_err(large)?;
+        let length = u32::try_from(record.len()).map_err(large)?;
+        if let Some((_, count)) = self.versions.last_mut() {
+            *count += 1;
+        }
+        match decode(at, record)? {
+            Node::Leaf { key, value } => {
+                let hash = leaf_hash(version, key, value);
+                let (key_at, key_length) = (key_at(key), key.len() as u32);
+                let canonical = record.len() == Node::leaf_len(key, value);
+                let slot = self.slot_mut(index)?;
+                *slot =
+                    Slot { hash, version: version_index, record: start, length, key_length, key_at, size: 1, ..*slot };
+                if !canonical {
+                    self.write_leaf_anew(index)?;
+                }
+            }
+            Node::Inner { height, size, key, hash, left, right } => {
+                let (left, right) = (current(at, left)?, current(at, right)?);
+                check_versions(at, left, right)?;
+                let (key_at, key_length) = (key_at(key), key.len() as u32);
+                // A subtree of more nodes than that fits no budget.
+                let size = u32::try_from(size).unwrap_or(u32::MAX);
+                let (left_index, right_index) = (self.add(left), self.add(right));
+                let slot = self.slot_mut(index)?;
+                if height >= slot.height && slot.height > 0 {
+                    // Heights fall strictly, so a cycle of records cannot keep this going.
+                    return Err(ProveError::Shape { at, what: "it is not lower than its parent" });
+                }
+                *slot = Slot { hash, version: version_index, record: start, length, key_length, key_at, size, ..*slot };
+                (slot.height, slot.left, slot.right) = (height, left_index, right_index);
+                // The last one pushed is read next.
+                let children = [(right, right_index), (left, left_index)];
+                let [first, second] = if parents_last { [1, 0] } else { [0, 1] };
+                for child in [first, second] {
+                    let Some(&(child, child_index)) = children.get(child) else { continue };
+                    // Until a child is read its slot keeps its parent's height: what it must stay below.
+                    self.slot_mut(child_index)?.height = height;
+                    if child.version == version {
+                        self.stack.push(child_index);
+                    } else {
+                        self.expect(child, child_index, parents_last);
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the canonical record of a leaf in place of one with overlong integers, which Go accepts and never writes.
+    #[cold]
+    fn write_leaf_anew(&mut self, index: u32) -> Result<(), ProveError> {
+        let slot = self.slot(index)?;
+        let mut record = Vec::new();
+        let start = slot.record as usize;
+        Node::Leaf { key: self.key(slot), value: self.value(slot) }.encode(&mut record);
+        self.records.truncate(start);
+        self.records.extend_from_slice(&record);
+        let key_at = match Node::decode(&record) {
+            Ok(Node::Leaf { key, .. }) => key.as_ptr() as usize - record.as_ptr() as usize,
+            _ => 0,
+        };
+        let slot = self.slot_mut(index)?;
+        (slot.length, slot.key_at) = (record.len() as u32, key_at as u8);
+        Ok(())
+    }
+
+    /// Walks the trees in post-order: every inner node's hash, size and height follow from its children, and every root
+    /// is the one that was claimed.
+    fn prove_hashes(&mut self, claims: &[Claim]) -> Result<(), ProveError> {
+        let mut order = std::mem::take(&mut self.order);
+        order.clear();
+        order.reserve(self.slots.len());
+        self.trees.clear();
+        let mut path: Vec<(u32, bool)> = Vec::with_capacity(256);
+        for (root, claim) in (0..).zip(claims) {
+            let begin = order.len();
+            path.push((root, false));
+            while let Some((index, children_done)) = path.pop() {
+                let slot = self.slot(index)?;
+                if slot.left == NONE {
+                    order.push(index);
+                } else if children_done {
+                    let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
+                    let at = self.at(slot);
+                    let size = u64::from(slot.size);
+                    let found = inner_hash(slot.height, size, at.version, &left.hash, &right.hash);
+                    if found != slot.hash {
+                        return Err(ProveError::HashMismatch { at, expected: slot.hash, found });
+                    }
+                    let below =
+                        |child: &Slot| (if child.left == NONE { 0 } else { child.height }, u64::from(child.size));
+                    check_shape(at, slot.height, size, below(left), below(right))?;
+                    order.push(index);
+                } else {
+                    path.push((index, true));
+                    path.push((slot.right, false));
+                    path.push((slot.left, false));
+                }
+            }
+            let slot = self.slot(root)?;
+            if slot.hash != claim.hash {
+                return Err(ProveError::HashMismatch { at: claim.key, expected: claim.hash, found: slot.hash });
+            }
+            let height = if slot.left == NONE { 0 } else { slot.height };
+            let proof = Proof { leaves: u64::from(slot.size), height, first_key: Vec::new(), last_key: Vec::new() };
+            self.trees.push(Tree { nodes: begin..order.len(), proof });
+        }
+        for slot in &mut self.slots {
+            // Until now a leaf's slot kept its parent's height.
+            slot.height = if slot.left == NONE { 0 } else { slot.height };
+        }
+        self.order = order;
+        Ok(())
+    }
+
+    /// What no hash covers: leaf keys ascend, and each inner key is the smallest key of its right subtree.
+    fn prove_keys(&mut self) -> Result<(), ProveError> {
+        let mut trees = std::mem::take(&mut self.trees);
+        let mut last: Option<u32> = None;
+        let mut smallest: Vec<u32> = Vec::with_capacity(256);
+        for tree in &mut trees {
+            for &index in self.order.get(tree.nodes.clone()).unwrap_or_default() {
+                let slot = self.slot(index)?;
+                if slot.left == NONE {
+                    if let Some(before) = last {
+                        KeyOrder::compare(self.at(slot), self.key(slot), self.key(self.slot(before)?))?;
+                    }
+                    last = Some(index);
+                    smallest.push(index);
+                } else if let Some(right) = smallest.pop() {
+                    check_inner_key(self.at(slot), self.key(slot), self.key(self.slot(right)?))?;
+                }
+            }
+            let first = smallest.pop().unwrap_or(NONE);
+            tree.proof.first_key = self.key(self.slot(first)?).to_vec();
+            tree.proof.last_key = self.key(self.slot(last.unwrap_or(NONE))?).to_vec();
+        }
+        self.trees = trees;
+        Ok(())
+    }
+
+    fn at(&self, slot: &Slot) -> NodeKey {
+        let version = self.versions.get(slot.version as usize).map_or(Version(0), |(version, _)| *version);
+        NodeKey::new(version, slot.nonce)
+    }
+
+    fn record(&self, slot: &Slot) -> &[u8] {
+        let start = slot.record as usize;
+        self.records.get(start..start + slot.length as usize).unwrap_or_default()
+    }
+
+    fn key(&self, slot: &Slot) -> &[u8] {
+        let start = usize::from(slot.key_at);
+        self.record(slot).get(start..start + slot.key_length as usize).unwrap_or_default()
+    }
+
+    fn value(&self, slot: &Slot) -> &[u8] {
+        let behind = usize::from(slot.key_at) + slot.key_length as usize;
+        Fields::new(self.record(slot).get(behind..).unwrap_or_default()).bytes().unwrap_or_default()
+    }
+
+    fn slot(&self, index: u32) -> Result<&Slot, ProveError> {
+        self.slots.get(index as usize).ok_or(ProveError::Sink)
+    }
+
+    fn slot_mut(&mut self, index: u32) -> Result<&mut Slot, ProveError> {
+        self.slots.get_mut(index as usize).ok_or(ProveError::Sink)
+    }
+}
+
+/// The SC records of a forest, in the order of SC.
+pub struct Numbered<'a> {
+    forest: &'a Forest,
+    sorted: Vec<u32>,
+    next: usize,
+    record: Vec<u8>,
+}
+
+impl RecordStream for Numbered<'_> {
+    fn next(&mut self) -> Option<(NodeKey, &[u8])> {
+        let forest = self.forest;
+        let slot = forest.slots.get(*self.sorted.get(self.next)? as usize)?;
+        self.next += 1;
+        let at = forest.at(slot);
+        let key = numbering::node_key(at.version, u64::from(slot.ordinal))?;
+        if slot.left == NONE {
+            // A leaf's record says nothing of where it lies: the source's is SC's.
+            return Some((key, forest.record(slot)));
+        }
+        let (left, right) = (forest.slots.get(slot.left as usize)?, forest.slots.get(slot.right as usize)?);
+        let node = ProvenNode {
+            at,
+            height: slot.height,
+            size: u64::from(slot.size),
+            key: forest.key(slot),
+            value: &[],
+            hash: slot.hash,
+            children: Some(ProvenChildren {
+                left: forest.at(left),
+                right: forest.at(right),
+                right_size: u64::from(right.size),
+            }),
+        };
+        self.record.clear();
+        numbering::encode_record(&node, u64::from(slot.ordinal), &mut self.record)?;
+        Some((key, &self.record))
+    }
+}

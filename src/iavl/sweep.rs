@@ -1,0 +1,239 @@
+//! Proving neighbouring subtrees of SC in one forward walk over its records.
+//!
+//! Nodes are numbered in post-order and no child is newer than its parent, so in the order of SC, by version and then by
+//! ordinal, every child comes before its parent. One pass with a slot for every ordinal therefore hashes every leaf and
+//! compares every inner node with its two children, while records are read the way they lie. Owns those slots; hands
+//! back nothing but the verdict.
+
+use super::{
+    Child, Node, NodeKey, ProveError, ProvenChildren, ProvenNode, RecordWalk,
+    node::{inner_hash, leaf_hash},
+    numbering,
+    prove::{KeyOrder, check_inner_key, check_shape},
+};
+use crate::model::{Chunk, Hash, Version};
+
+/// A walk that proves. Buffers are kept from one to the next.
+#[derive(Default)]
+pub struct Sweep {
+    slots: Vec<Slot>,
+    keys: Vec<u8>,
+    record: Vec<u8>,
+}
+
+/// What a sweep found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Swept {
+    /// Every node of the subtrees is there, is right, and lies where it should; no other record claims their ordinals.
+    Proven,
+    /// The subtrees' records lie so far apart that it is cheaper to ask for them one by one. Nothing is known of them.
+    Scattered,
+}
+
+#[derive(Clone, Copy)]
+struct Slot {
+    hash: Hash,
+    version: Version,
+    /// Leaves below; 0 while no record was met.
+    size: u32,
+    key_at: u32,
+    key_length: u32,
+    height: u8,
+    /// Whether it belongs to one of the subtrees: between them lie nodes of the spine.
+    wanted: bool,
+}
+
+const NOTHING: Slot =
+    Slot { hash: Hash::EMPTY, version: Version(0), size: 0, key_at: 0, key_length: 0, height: 0, wanted: false };
+
+/// Memory a leaf and its share of inner nodes takes, its key not counted.
+pub const LEAF_BYTES: usize = 2 * size_of::<Slot>();
+
+/// Records passed over before it is cheaper to seek.
+const STEPS: u32 = 16;
+
+/// Seeks that are always affordable; beyond, there must be several records read for each.
+const SEEKS: u64 = 1_000;
+
+impl Sweep {
+    /// Proves subtrees of one store that follow each other in key order.
+    ///
+    /// # Errors
+    /// The first thing that does not prove.
+    pub fn prove<R: RecordWalk + ?Sized>(&mut self, walk: &mut R, chunks: &[Chunk]) -> Result<Swept, ProveError> {
+        let (Some(first), Some(last)) = (chunks.first(), chunks.last()) else { return Ok(Swept::Proven) };
+        let newest = chunks.iter().map(|chunk| chunk.version).max().unwrap_or_default();
+        let begin = first.first_ordinal;
+        let Some((low, high)) = nonce(begin).zip(nonce(last.root_ordinal())) else {
+            return Err(ProveError::Shape {
+                at: NodeKey::root_of(newest),
+                what: "its ordinal leaves no room for a nonce",
+            });
+        };
+        self.slots.clear();
+        self.slots.resize((high - low) as usize + 1, NOTHING);
+        self.keys.clear();
+        for chunk in chunks {
+            let from = (chunk.first_ordinal - begin) as usize;
+            let to = (chunk.root_ordinal() - begin) as usize;
+            for slot in self.slots.get_mut(from..=to).unwrap_or_default() {
+                slot.wanted = true;
+            }
+        }
+        if !self.walk(walk, low, high, newest)? {
+            return Ok(Swept::Scattered);
+        }
+        self.check_roots(chunks, begin)?;
+        self.check_key_order(low)?;
+        Ok(Swept::Proven)
+    }
+
+    /// Meets every record of these nonces up to a version; false if there are too few of them between the others.
+    fn walk<R: RecordWalk + ?Sized>(
+        &mut self,
+        walk: &mut R,
+        low: u32,
+        high: u32,
+        newest: Version,
+    ) -> Result<bool, ProveError> {
+        let (mut met, mut seeks, mut passed) = (0u64, 0u64, 0);
+        walk.seek(NodeKey::new(Version(0), low));
+        while let Some((at, record)) = walk.next()? {
+            if at.version > newest {
+                break;
+            }
+            if (low..=high).contains(&at.nonce) {
+                passed = 0;
+                met += 1;
+                self.meet(at, record, low)?;
+                continue;
+            }
+            passed += 1;
+            if passed < STEPS {
+                continue;
+            }
+            passed = 0;
+            seeks += 1;
+            if seeks > SEEKS + met / 4 {
+                return Ok(false);
+            }
+            let version = if at.nonce < low { at.version } else { Version(at.version.0 + 1) };
+            walk.seek(NodeKey::new(version, low));
+        }
+        Ok(true)
+    }
+
+    /// One record: whatever it says of itself follows from what lies below it.
+    fn meet(&mut self, at: NodeKey, record: &[u8], low: u32) -> Result<(), ProveError> {
+        let place = (at.nonce - low) as usize;
+        let Some(slot) = self.slots.get(place).filter(|slot| slot.wanted) else { return Ok(()) };
+        let shape = |what| ProveError::Shape { at, what };
+        if slot.size != 0 {
+            return Err(shape("another record has its ordinal"));
+        }
+        let node = Node::decode(record).map_err(|why| ProveError::Malformed { at, why })?;
+        let met = match node {
+            Node::Leaf { key, value } => {
+                if record.len() != Node::leaf_len(key, value) {
+                    return Err(shape("its record is not the one that was written"));
+                }
+                let key_at = u32::try_from(self.keys.len()).map_err(|_| shape("the keys are too large"))?;
+                self.keys.extend_from_slice(key);
+                let hash = leaf_hash(at.version, key, value);
+                Slot {
+                    hash,
+                    version: at.version,
+                    size: 1,
+                    key_at,
+                    key_length: key.len() as u32,
+                    height: 0,
+                    wanted: true,
+                }
+            }
+            Node::Inner { height, size, key, hash, left, right } => {
+                let below = |from: usize, back: u64| {
+                    let back = usize::try_from(back).ok()?;
+                    self.slots.get(from.checked_sub(back)?).filter(|slot| slot.wanted && slot.size != 0)
+                };
+                let missing = |child: Child| match child {
+                    Child::Current(key) => ProveError::Missing(key),
+                    Child::Legacy(child) => ProveError::Legacy { at, child },
+                };
+                // In post-order the right child is the node before, and the left one lies before the right subtree.
+                let right_slot = below(place, 1).ok_or_else(|| missing(right))?;
+                let right_size = u64::from(right_slot.size);
+                let left_slot = below(place, right_size * 2).ok_or_else(|| missing(left))?;
+                let smallest = below(place, right_size * 2 - 1).ok_or_else(|| missing(right))?;
+                if right_slot.version > at.version || left_slot.version > at.version {
+                    return Err(shape("a child is newer than its parent"));
+                }
+                let found = inner_hash(height, size, at.version, &left_slot.hash, &right_slot.hash);
+                if found != hash {
+                    return Err(ProveError::HashMismatch { at, expected: hash, found });
+                }
+                let sides = |slot: &Slot| (slot.height, u64::from(slot.size));
+                check_shape(at, height, size, sides(left_slot), sides(right_slot))?;
+                check_inner_key(at, key, self.key(smallest))?;
+                let children = ProvenChildren {
+                    left: NodeKey::new(left_slot.version, 0),
+                    right: NodeKey::new(right_slot.version, 0),
+                    right_size,
+                };
+                let proven = ProvenNode { at, height, size, key, value: &[], hash, children: Some(children) };
+                self.record.clear();
+                let ordinal = numbering::ordinal(at.nonce);
+                if ordinal.and_then(|ordinal| numbering::encode_record(&proven, ordinal, &mut self.record)) != Some(at)
+                    || self.record != record
+                {
+                    return Err(shape("its record is not the one that was written"));
+                }
+                let size = u32::try_from(size).map_err(|_| shape("it is too large"))?;
+                Slot { hash, version: at.version, size, key_at: 0, key_length: 0, height, wanted: true }
+            }
+        };
+        if let Some(slot) = self.slots.get_mut(place) {
+            *slot = met;
+        }
+        Ok(())
+    }
+
+    /// A root with the right hash and size has every ordinal of its subtree below it.
+    fn check_roots(&self, chunks: &[Chunk], begin: u64) -> Result<(), ProveError> {
+        for chunk in chunks {
+            let Some(at) = numbering::node_key(chunk.version, chunk.root_ordinal()) else { continue };
+            let slot = self.slots.get((chunk.root_ordinal() - begin) as usize).filter(|slot| slot.size != 0);
+            let slot = slot.ok_or(ProveError::Missing(at))?;
+            if slot.version != chunk.version {
+                return Err(ProveError::Missing(at));
+            }
+            if slot.hash != chunk.hash {
+                return Err(ProveError::HashMismatch { at, expected: chunk.hash, found: slot.hash });
+            }
+            if u64::from(slot.size) != chunk.leaves {
+                return Err(ProveError::Shape { at, what: "it has another size than the chunk" });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_key_order(&self, low: u32) -> Result<(), ProveError> {
+        let mut last: Option<&[u8]> = None;
+        for (nonce, slot) in (low..).zip(&self.slots).filter(|(_, slot)| slot.wanted && slot.height == 0) {
+            let key = self.key(slot);
+            if let Some(before) = last {
+                KeyOrder::compare(NodeKey::new(slot.version, nonce), key, before)?;
+            }
+            last = Some(key);
+        }
+        Ok(())
+    }
+
+    fn key(&self, slot: &Slot) -> &[u8] {
+        let from = slot.key_at as usize;
+        self.keys.get(from..from + slot.key_length as usize).unwrap_or_default()
+    }
+}
+
+fn nonce(ordinal: u64) -> Option<u32> {
+    numbering::node_key(Version(0), ordinal).map(|key| key.nonce)
+}
