@@ -1,9 +1,12 @@
 //! Progress: counters that the workers raise and anybody may read at any time.
 
 use serde::{Deserialize, Serialize};
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 /// Counters of one run. Raised by workers without a lock; a reader sees each a moment old.
@@ -25,6 +28,16 @@ pub struct Progress {
     pub changes: AtomicU64,
     /// Pairs proven by `verify` in this run.
     pub pairs_verified: AtomicU64,
+    steps: Mutex<Vec<StepTime>>,
+}
+
+/// How long one step of the machine has taken in this run, all its times together.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StepTime {
+    /// The step, e.g. `restore`.
+    pub step: String,
+    /// Seconds.
+    pub seconds: f64,
 }
 
 /// The counters at one moment.
@@ -52,6 +65,21 @@ pub fn raise(counter: &AtomicU64, by: u64) {
 }
 
 impl Progress {
+    /// Adds to the time of a step.
+    pub fn spend(&self, step: &str, time: Duration) {
+        let mut steps = self.steps.lock().unwrap_or_else(PoisonError::into_inner);
+        match steps.iter_mut().find(|known| known.step == step) {
+            Some(known) => known.seconds += time.as_secs_f64(),
+            None => steps.push(StepTime { step: step.to_owned(), seconds: time.as_secs_f64() }),
+        }
+    }
+
+    /// The steps of this run that have ended, in the order they first did.
+    #[must_use]
+    pub fn steps(&self) -> Vec<StepTime> {
+        self.steps.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The counters now.
     #[must_use]
     pub fn counts(&self) -> Counts {

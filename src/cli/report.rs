@@ -128,6 +128,15 @@ pub fn outcome(outcome: &Outcome, last: &Status, paths: &Paths) {
         bytes(last.counts.bytes),
         duration(last.elapsed_seconds)
     );
+    let steps: Vec<String> = last
+        .steps
+        .iter()
+        .filter(|step| step.seconds >= 0.05)
+        .map(|step| format!("{} {:.1} s", step.step, step.seconds))
+        .collect();
+    if !steps.is_empty() {
+        println!("steps      {}", steps.join(", "));
+    }
     println!("The source is untouched and may be kept as long as you like.");
 }
 

@@ -13,6 +13,7 @@ pub mod numbering;
 mod prove;
 mod reader;
 mod root;
+mod sha256;
 mod spine;
 mod sweep;
 pub mod tree;

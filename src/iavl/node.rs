@@ -6,6 +6,7 @@
 
 use super::{
     NodeKey,
+    sha256::sha256,
     varint::{Fields, put_bytes, put_zz, uv_len},
 };
 use crate::model::{Hash, Version};
@@ -153,7 +154,7 @@ pub fn leaf_hash(version: Version, key: &[u8], value: &[u8]) -> Hash {
     preimage.uv(key.len() as u64);
     preimage.bytes(key);
     preimage.bytes(&[32]);
-    preimage.bytes(&Sha256::digest(value));
+    preimage.bytes(&sha256(value));
     preimage.hash()
 }
 
@@ -219,7 +220,7 @@ impl Preimage {
     fn hash(self) -> Hash {
         let rest = self.gathered.get(..self.length).unwrap_or_default();
         match self.hasher {
-            None => Hash(Sha256::digest(rest).into()),
+            None => Hash(sha256(rest)),
             Some(hasher) => Hash(hasher.chain_update(rest).finalize().into()),
         }
     }

@@ -63,6 +63,28 @@ pub enum Step {
     Wipe,
 }
 
+impl Step {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Step::Snapshot { .. } => "snapshot",
+            Step::Restore { .. } => "restore",
+            Step::Join { .. } => "join",
+            Step::Prove { .. } => "prove",
+            Step::Conclude { .. } => "conclude",
+            Step::Sync { .. } => "sync",
+            Step::Fence => "fence",
+            Step::Drain { .. } => "drain",
+            Step::Check { .. } => "check",
+            Step::Flip { .. } => "flip",
+            Step::Wait(_) => "wait",
+            Step::Finished => "finish",
+            Step::Wipe => "wipe",
+        }
+    }
+}
+
 impl State {
     /// The step this state implies.
     #[must_use]

@@ -21,7 +21,7 @@ use crate::{
     source::{Feed, RetainedVersions, Source},
     target::Target,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 pub use estimate::{Estimate, StoreEstimate, estimate};
 pub use open::{abort, inspect, open};
@@ -174,7 +174,9 @@ impl Migrator {
             self.recorder.record(&Event::SwitchUndone, &Writes::Nothing)?;
         }
         loop {
+            let (step, began) = (self.recorder.state().next().name(), Instant::now());
             let outcome = self.step();
+            self.progress.spend(step, began.elapsed());
             match outcome {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return Ok(outcome),

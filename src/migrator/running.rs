@@ -5,7 +5,7 @@ use super::{Migrator, Outcome, Status, estimate::disk_free};
 use crate::{
     error::Error,
     journal,
-    progress::{Counts, Stop},
+    progress::{Counts, Progress, Stop},
 };
 use std::{
     path::PathBuf,
@@ -58,7 +58,7 @@ impl Migrator {
             at_start: self.counts(),
             reserve: self.tuning.reserve,
         };
-        let first = beat.renew(self.counts(), &self.stop);
+        let first = beat.renew(&self.progress, &self.stop);
         let (sender, receiver) = watch::channel(first);
         let (stop, progress) = (self.stop(), self.progress());
         let asked = stop.clone();
@@ -71,11 +71,11 @@ impl Migrator {
                 tokio::select! {
                     ended = &mut job => break ended,
                     () = tokio::time::sleep(PERIOD) => {
-                        sender.send_replace(beat.renew(progress.counts(), &asked));
+                        sender.send_replace(beat.renew(&progress, &asked));
                     }
                 }
             };
-            sender.send_replace(beat.renew(progress.counts(), &asked));
+            sender.send_replace(beat.renew(&progress, &asked));
             match ended {
                 Ok((migrator, outcome)) => {
                     // Closing the engines may write; it must not hold up whoever shares this runtime.
@@ -108,6 +108,7 @@ impl Migrator {
             pairs_per_second: 0.0,
             bytes_per_second: 0.0,
             elapsed_seconds: 0.0,
+            steps: Vec::new(),
             eta_seconds: None,
             disk_free: None,
             pid: std::process::id(),
@@ -130,9 +131,10 @@ struct Beat {
 
 impl Beat {
     /// Brings the status up to date, writes it for `status` to read, and looks at the disk.
-    fn renew(&self, counts: Counts, stop: &Stop) -> Status {
+    fn renew(&self, progress: &Progress, stop: &Stop) -> Status {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
-        status.set_counts(counts, self.at_start, self.began.elapsed().as_secs_f64());
+        status.steps = progress.steps();
+        status.set_counts(progress.counts(), self.at_start, self.began.elapsed().as_secs_f64());
         status.updated = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         status.disk_free = self.target.as_deref().and_then(disk_free);
         if let Some(free) = status.disk_free

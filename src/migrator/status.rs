@@ -2,7 +2,7 @@
 
 use crate::{
     machine::{Fence, Phase, State},
-    progress::Counts,
+    progress::{Counts, StepTime},
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,6 +43,9 @@ pub struct Status {
     pub bytes_per_second: f64,
     /// Seconds this run has lasted.
     pub elapsed_seconds: f64,
+    /// How long each step of this run has taken, the one in work not included.
+    #[serde(default)]
+    pub steps: Vec<StepTime>,
     /// Seconds left, if that can be told.
     pub eta_seconds: Option<f64>,
     /// Bytes free on the target's file system.

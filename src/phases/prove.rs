@@ -74,6 +74,9 @@ pub fn run(
     )
 }
 
+/// Takes each chunk that was read back, and what is wrong with it.
+pub type Each<'a> = &'a mut dyn FnMut(&Written, Option<Damage>) -> Result<(), PhaseError>;
+
 /// Reads a span of chunks back and hands each to `each`, with what is wrong with it: that is an answer, not an error.
 ///
 /// # Errors
@@ -84,7 +87,7 @@ pub fn check(
     height: Version,
     span: &[Written],
     buffers: &mut Sweep,
-    each: &mut dyn FnMut(&Written, Option<Damage>) -> Result<(), PhaseError>,
+    each: Each<'_>,
 ) -> Result<(), PhaseError> {
     let Some(first) = span.first() else { return Ok(()) };
     let store = work.store(&first.chunk)?.name.clone();

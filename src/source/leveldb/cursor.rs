@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::database::Inner;
 use super::error::LeveldbError;
 use super::key;
-use super::track::{Track, Wanted};
+use super::track::{Track, Until, Wanted};
 
 /// Repeated look-ups, each starting where the last one ended. One per thread.
 #[derive(Debug)]
@@ -16,12 +16,23 @@ pub struct Cursor {
     /// Position in the logs' entries: the first not below `memory_floor`.
     memory_at: usize,
     memory_floor: Vec<u8>,
+    calm: Option<Calm>,
+}
+
+/// A stretch of keys that only one run, and those below it, can have: neighbours are found there without asking the others.
+#[derive(Debug)]
+struct Calm {
+    run: usize,
+    /// Not included.
+    above: Vec<u8>,
+    /// Not included; `None` is the end of all keys.
+    until: Option<Vec<u8>>,
 }
 
 impl Cursor {
     pub(super) fn new(inner: Arc<Inner>, once: bool) -> Cursor {
         let tracks = inner.runs.iter().map(|_| Track::new(once)).collect();
-        Cursor { inner, tracks, memory_at: 0, memory_floor: Vec::new() }
+        Cursor { inner, tracks, memory_at: 0, memory_floor: Vec::new(), calm: None }
     }
 
     /// Appends the newest live value of `key` to `out` and returns whether there is one;
@@ -30,6 +41,10 @@ impl Cursor {
     /// # Errors
     /// Reading fails, or a block on the way to the key is damaged. The cursor stays usable.
     pub fn read_into(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, LeveldbError> {
+        if let Some(tag) = self.read_calm(key)? {
+            let run = self.calm.as_ref().map(|calm| calm.run);
+            return Ok(self.deliver(Some((tag, run)), out));
+        }
         let Cursor { inner, tracks, .. } = self;
         // Best hit so far: tag, and the run it is in (`None`: the logs).
         let mut best: Option<(u64, Option<usize>)> = None;
@@ -57,7 +72,45 @@ impl Cursor {
                 best = Some((tag, Some(nth)));
             }
         }
+        self.calm = match best {
+            Some((_, Some(run))) => self.calm_below(run, key),
+            _ => None,
+        };
         Ok(self.deliver(best, out))
+    }
+
+    /// Looks in the one run that the key can be in, if it is known and the key is there.
+    #[inline]
+    fn read_calm(&mut self, key: &[u8]) -> Result<Option<u64>, LeveldbError> {
+        let Some(calm) = &self.calm else { return Ok(None) };
+        if key <= calm.above.as_slice() || calm.until.as_deref().is_some_and(|until| key >= until) {
+            return Ok(None);
+        }
+        match (self.tracks.get_mut(calm.run), self.inner.runs.get(calm.run)) {
+            (Some(track), Some(run)) => track.find(&self.inner, run, &mut Wanted::new(key)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The stretch above `key`, which was found in this run, that has no entries in the runs before it.
+    fn calm_below(&self, run: usize, key: &[u8]) -> Option<Calm> {
+        // Tables of level 0 are runs of their own and not in order of age: there all have to be asked.
+        if self.inner.runs.get(run)?.first()?.level == 0 {
+            return None;
+        }
+        let mut until = match self.inner.memory.user(self.memory_at) {
+            Some(next) if self.inner.memory.len() != 0 && next > key => Until::Key(next),
+            Some(_) => return None,
+            None => Until::End,
+        };
+        for (track, tables) in self.tracks.iter().zip(&self.inner.runs).take(run) {
+            until = until.min(track.quiet_until(tables, key)?);
+        }
+        let until = match until {
+            Until::Key(until) => Some(until.to_vec()),
+            Until::End => None,
+        };
+        Some(Calm { run, above: key.to_vec(), until })
     }
 
     fn deliver(&self, best: Option<(u64, Option<usize>)>, out: &mut Vec<u8>) -> bool {

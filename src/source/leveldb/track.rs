@@ -35,6 +35,13 @@ impl<'a> Wanted<'a> {
     }
 }
 
+/// A bound, not included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Until<'a> {
+    Key(&'a [u8]),
+    End,
+}
+
 /// Place in one run.
 #[derive(Debug, Default)]
 pub(super) struct Track {
@@ -82,21 +89,13 @@ impl Track {
         run: &[Entry],
         wanted: &mut Wanted<'_>,
     ) -> Result<Option<u64>, LeveldbError> {
-        if let (true, Some(block)) = (self.searched, self.block.as_ref())
-            && wanted.key >= self.floor.as_slice()
-        {
-            let walked = walk(block, &mut self.spot, &self.high, wanted.key);
-            match walked {
-                Ok(true) => {
-                    self.floor.clear();
-                    self.floor.extend_from_slice(wanted.key);
-                    return self.answer(wanted.key);
-                }
-                Ok(false) => {}
-                Err(e) => {
-                    self.searched = false;
-                    return Err(self.broken(e));
-                }
+        match self.walk(wanted.key) {
+            Ok(Some(true)) => return self.put_or_delete().map(Some),
+            Ok(Some(false)) => return Ok(None),
+            Ok(None) => {}
+            Err(e) => {
+                self.searched = false;
+                return Err(self.broken(e));
             }
         }
         if !self.covers(wanted.key) && !self.locate(inner, run, wanted.key)? {
@@ -260,13 +259,56 @@ impl Track {
         self.answer(key)
     }
 
+    /// Steps from the spot to the first entry not below `key`, if that is near and in this block: whether it is one of
+    /// `key`, or `None` if it was not reached. The spot is of no use then.
+    #[inline]
+    fn walk(&mut self, key: &[u8]) -> Result<Option<bool>, Malformed> {
+        let (true, Some(block)) = (self.searched, self.block.as_ref()) else { return Ok(None) };
+        if !self.spot.is_valid() {
+            return Ok(None);
+        }
+        let mut order = key.cmp(self.spot.user());
+        if order.is_lt() && key < self.floor.as_slice() {
+            return Ok(None);
+        }
+        let mut steps = 0;
+        while order.is_gt() {
+            // The next entry is what is asked for nearly always; it is looked at before anything else is compared.
+            if steps == STRIDE || steps == 1 && key > self.high.as_slice() || !block.step(&mut self.spot)? {
+                // Entries were passed that keys between the floor and this one may need.
+                self.searched = false;
+                return Ok(None);
+            }
+            order = key.cmp(self.spot.user());
+            steps += 1;
+        }
+        self.floor.clear();
+        self.floor.extend_from_slice(key);
+        Ok(Some(order.is_eq()))
+    }
+
+    /// Up to where this run has no entry above `key`, which was just looked for in vain: `None` if that is not known.
+    pub(super) fn quiet_until<'a>(&'a self, run: &'a [Entry], key: &[u8]) -> Option<Until<'a>> {
+        if let Some(gap) = self.gap.filter(|gap| lies_before(run, *gap, key)) {
+            return Some(run.get(gap).map_or(Until::End, |table| Until::Key(table.smallest_user())));
+        }
+        if !self.searched || self.floor != key {
+            return None;
+        }
+        Some(Until::Key(if self.spot.is_valid() { self.spot.user() } else { &self.high }))
+    }
+
     fn answer(&self, key: &[u8]) -> Result<Option<u64>, LeveldbError> {
         if !self.spot.is_valid() || self.spot.user() != key {
             return Ok(None);
         }
+        self.put_or_delete().map(Some)
+    }
+
+    fn put_or_delete(&self) -> Result<u64, LeveldbError> {
         let tag = self.spot.tag();
         match key::is_put(tag) {
-            Some(_) => Ok(Some(tag)),
+            Some(_) => Ok(tag),
             None => Err(self.broken(Malformed::new(0, "unknown type of entry"))),
         }
     }
@@ -296,25 +338,4 @@ fn lies_before(run: &[Entry], nth: usize, key: &[u8]) -> bool {
     let before = nth.checked_sub(1).and_then(|nth| run.get(nth));
     before.is_none_or(|before| key > before.largest_user())
         && run.get(nth).is_none_or(|after| key < after.smallest_user())
-}
-
-/// Steps from the spot to the first entry not below `key`, if that is near and in this
-/// block, whose bound is `high`. `false` leaves the spot anywhere.
-#[inline]
-fn walk(block: &Block, spot: &mut Spot, high: &[u8], key: &[u8]) -> Result<bool, Malformed> {
-    if spot.is_valid() && key <= spot.user() {
-        return Ok(true);
-    }
-    if !spot.is_valid() || key > high {
-        return Ok(false);
-    }
-    for _ in 0..STRIDE {
-        if !block.step(spot)? {
-            return Ok(false);
-        }
-        if key <= spot.user() {
-            return Ok(true);
-        }
-    }
-    Ok(false)
 }

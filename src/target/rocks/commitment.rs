@@ -1,18 +1,16 @@
 //! SC on RocksDB in the store/v2 layout: `<store>` ‖ IAVL key, `c/<version>`, `c/latest`. Nothing of ours lies in that
 //! key space.
 
-use super::{EngineTuning, after_prefix, engine_error, options};
+use super::{EngineTuning, after_prefix, engine_error, options, table::TableWriter};
 use crate::{
     iavl::{
         Access, NodeKey, NodeReader, ReadError, RecordStream, RecordWalk,
         varint::{Fields, put_uv},
     },
     model::{CommitInfo, StoreKey, Version},
-    target::{Commitment, Landing, StoreRecords, TargetError, commit_info},
+    target::{Commitment, Landing, StoreRecords, TargetError, commit_info, place::io_error},
 };
-use rocksdb::{
-    DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions, SstFileWriter, WriteBatch, WriteOptions,
-};
+use rocksdb::{DB, DBRawIterator, IngestExternalFileOptions, ReadOptions, WriteBatch, WriteOptions};
 use std::{
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
@@ -23,7 +21,6 @@ pub struct RocksCommitment {
     db: DB,
     path: PathBuf,
     staging: PathBuf,
-    options: Options,
     files: AtomicU64,
 }
 
@@ -43,13 +40,7 @@ impl RocksCommitment {
     pub fn open(path: &Path, staging: &Path, tuning: EngineTuning) -> Result<RocksCommitment, TargetError> {
         let options = options::database(tuning);
         let db = DB::open(&options, path).map_err(engine_error(path, "open"))?;
-        Ok(RocksCommitment {
-            db,
-            path: path.to_owned(),
-            staging: staging.to_owned(),
-            options,
-            files: AtomicU64::new(0),
-        })
+        Ok(RocksCommitment { db, path: path.to_owned(), staging: staging.to_owned(), files: AtomicU64::new(0) })
     }
 
     fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
@@ -104,8 +95,8 @@ impl Commitment for RocksCommitment {
     fn load(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<Landing<'_>, TargetError> {
         let number = self.files.fetch_add(1, Ordering::Relaxed);
         let file = self.staging.join(format!("sc-{number}.sst"));
-        let mut writer = SstFileWriter::create(&self.options);
-        writer.open(&file).map_err(self.error("create a sorted run"))?;
+        let failed = |doing| io_error(&file, doing);
+        let mut writer = TableWriter::create(&file, &options::table(false)).map_err(failed("create"))?;
         let mut key = Vec::new();
         let mut last = None;
         while let Some((at, record)) = records.next() {
@@ -113,12 +104,12 @@ impl Commitment for RocksCommitment {
                 return Err(TargetError::Order);
             }
             record_key(store, at, &mut key);
-            writer.put(&key, record).map_err(self.error("write a sorted run"))?;
+            writer.add(&key, &[record]).map_err(failed("write"))?;
         }
         if last.is_none() {
             return Ok(Box::new(|| Ok(())));
         }
-        writer.finish().map_err(self.error("finish a sorted run"))?;
+        writer.finish().map_err(failed("write"))?;
         Ok(Box::new(move || {
             let mut ingest = IngestExternalFileOptions::default();
             ingest.set_move_files(true);

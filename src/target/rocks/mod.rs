@@ -4,7 +4,6 @@ mod commitment;
 mod options;
 mod storage;
 // Not used yet by the two engines.
-#[cfg_attr(not(test), allow(dead_code))]
 mod table;
 
 use super::TargetError;

@@ -1,5 +1,6 @@
 //! How the target's RocksDB directories are tuned. Layout is fixed by the format; this is about speed and memory only.
 
+use super::table::TableOptions;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
 
 /// Bounds for one engine.
@@ -33,9 +34,21 @@ pub(super) fn database(tuning: EngineTuning) -> Options {
     options.set_max_open_files(200);
     // Nobody reads RocksDB's own log at night; what matters comes back as errors.
     options.set_log_level(LogLevel::Warn);
+    // Tables are read in order while they are proven; the system may read ahead.
+    options.set_advise_random_on_open(false);
     options.set_keep_log_file_num(2);
     options.set_stats_dump_period_sec(0);
     options
+}
+
+/// Bytes of a data block.
+const BLOCK: usize = 16 << 10;
+/// Bits of the filter for each key.
+const BLOOM_BITS: u8 = 10;
+
+/// The form of the tables that are loaded in bulk: that of the tables RocksDB writes with [`column_family`].
+pub(super) fn table(timestamps: bool) -> TableOptions {
+    TableOptions { timestamps, column_family: None, block_size: BLOCK, bloom_bits: usize::from(BLOOM_BITS) }
 }
 
 /// Options for a column family.
@@ -43,8 +56,8 @@ pub(super) fn column_family(options: &mut Options, tuning: EngineTuning) {
     let mut blocks = BlockBasedOptions::default();
     // RocksDB 7.8 reads format 5 and refuses what newer releases write by default.
     blocks.set_format_version(5);
-    blocks.set_block_size(16 << 10);
-    blocks.set_bloom_filter(10.0, false);
+    blocks.set_block_size(BLOCK);
+    blocks.set_bloom_filter(f64::from(BLOOM_BITS), false);
     blocks.set_block_cache(&Cache::new_lru_cache(tuning.cache));
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);

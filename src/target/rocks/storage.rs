@@ -2,14 +2,14 @@
 //! comparator for 64-bit user timestamps, keys `s/k:<store>/` ‖ key, timestamp LE8 version, removals as RocksDB deletes;
 //! column family `default` holds `s/latest` = LE8 version.
 
-use super::{EngineTuning, after_prefix, engine_error, options};
+use super::{EngineTuning, after_prefix, engine_error, options, table::TableWriter};
 use crate::{
     model::{Change, StoreKey, Version},
-    target::{Landing, PairLoader, PairReader, Storage, StoredPair, TargetError},
+    target::{Landing, PairLoader, PairReader, Storage, StoredPair, TargetError, place::io_error},
 };
 use rocksdb::{
     ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
-    SstFileWriter, WriteBatch, WriteOptions,
+    WriteBatch, WriteOptions,
 };
 use std::{
     path::{Path, PathBuf},
@@ -22,7 +22,6 @@ pub struct RocksStorage {
     db: DB,
     path: PathBuf,
     staging: PathBuf,
-    pairs: Options,
     files: AtomicU64,
 }
 
@@ -45,12 +44,10 @@ impl RocksStorage {
         let database = options::database(tuning);
         let mut pairs = Options::default().get_options_from_string(COMPARATOR).map_err(error())?;
         options::column_family(&mut pairs, tuning);
-        let families = [
-            ColumnFamilyDescriptor::new("default", database.clone()),
-            ColumnFamilyDescriptor::new(PAIRS, pairs.clone()),
-        ];
+        let families =
+            [ColumnFamilyDescriptor::new("default", database.clone()), ColumnFamilyDescriptor::new(PAIRS, pairs)];
         let db = DB::open_cf_descriptors(&database, path, families).map_err(error())?;
-        Ok(RocksStorage { db, path: path.to_owned(), staging: staging.to_owned(), pairs, files: AtomicU64::new(0) })
+        Ok(RocksStorage { db, path: path.to_owned(), staging: staging.to_owned(), files: AtomicU64::new(0) })
     }
 
     fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
@@ -201,7 +198,7 @@ struct Loader<'a> {
     version: Version,
     last: Option<Vec<u8>>,
     barrier: Option<Barrier>,
-    file: Option<(PathBuf, SstFileWriter<'a>)>,
+    file: Option<(PathBuf, TableWriter)>,
     /// Finished files, ascending.
     files: Vec<PathBuf>,
     batch: WriteBatch,
@@ -217,8 +214,8 @@ enum Barrier {
 
 impl Loader<'_> {
     fn finish_file(&mut self) -> Result<(), TargetError> {
-        if let Some((path, mut writer)) = self.file.take() {
-            writer.finish().map_err(self.of.error("finish a sorted file"))?;
+        if let Some((path, writer)) = self.file.take() {
+            writer.finish().map_err(io_error(&path, "write"))?;
             self.files.push(path);
         }
         Ok(())
@@ -253,13 +250,13 @@ impl<'a> PairLoader<'a> for Loader<'a> {
         if self.file.is_none() {
             let number = self.of.files.fetch_add(1, Ordering::Relaxed);
             let path = self.of.staging.join(format!("ss-{number}.sst"));
-            let writer = SstFileWriter::create(&self.of.pairs);
-            writer.open(&path).map_err(self.of.error("create a sorted file"))?;
+            let writer = TableWriter::create(&path, &options::table(true)).map_err(io_error(&path, "create"))?;
             self.file = Some((path, writer));
         }
-        if let Some((_, writer)) = &mut self.file {
-            writer.put_with_ts(&self.key, timestamp, value).map_err(self.of.error("write a sorted file"))?;
-            if writer.file_size() >= FILE_BYTES {
+        if let Some((path, writer)) = &mut self.file {
+            self.key.extend_from_slice(&timestamp);
+            writer.add(&self.key, &[value]).map_err(io_error(path, "write"))?;
+            if writer.bytes() >= FILE_BYTES {
                 self.finish_file()?;
             }
         }
