@@ -22,13 +22,17 @@ import (
 
 // sets are the databases and what makes them.
 var sets = map[string]string{
-	"medium": "mkv1 -stores 10 -versions 40 -keys 100000 -genesis 10 -updates 20000 -extra 5",
-	"k100":   "mkbig -keys 100000",
-	"m1":     "mkbig -keys 1000000",
-	"m10":    "mkbig -keys 10000000",
-	"skew":   "mkbig -keys 1000000 -skew 0.95",
-	"values": "mkbig -keys 16000 -val-max 65536 -val-log -large 30 -updates 2000",
+	"medium":  "mkv1 -stores 10 -versions 40 -keys 100000 -genesis 10 -updates 20000 -extra 5",
+	"k100":    "mkbig -keys 100000",
+	"m1":      "mkbig -keys 1000000",
+	"m10":     "mkbig -keys 10000000",
+	"skew":    "mkbig -keys 1000000 -skew 0.95",
+	"values":  "mkbig -keys 16000 -val-max 65536 -val-log -large 30 -updates 2000",
+	"history": "mkbig -keys 100000 -versions 201 -updates 1000",
 }
+
+// known are the parts, in the order in which they are measured.
+var known = []string{"warm", "cold", "picture", "curves", "limits", "sync", "resume", "reads"}
 
 var about = map[string]string{
 	"medium": "1 M keys, 40 versions",
@@ -66,10 +70,9 @@ func main() {
 	flag.StringVar(&s.cgroup, "cgroup", "", "an empty memory cgroup (v1 or v2) of yours for the limited runs")
 	flag.IntVar(&s.runs, "runs", 3, "runs of each")
 	flag.BoolVar(&s.large, "large", false, "ten million keys too")
-	parts := flag.String("parts", "warm,cold,curves,limits,reads,picture", "what to measure")
+	parts := flag.String("parts", strings.Join(known, ","), "what to measure")
 	flag.Parse()
 	do := strings.Split(*parts, ",")
-	known := []string{"warm", "cold", "curves", "limits", "reads", "picture"}
 	for _, part := range do {
 		if !slices.Contains(known, part) {
 			log.Fatalf("no part %q; there are %s", part, strings.Join(known, ", "))
@@ -104,6 +107,8 @@ func (s *suite) measureAll(do []string) error {
 		{"picture", s.picture},
 		{"curves", s.curves},
 		{"limits", s.limits},
+		{"sync", s.sync},
+		{"resume", s.resume},
 		{"reads", s.readsOfResult},
 	} {
 		if !has(part.name) {
@@ -123,7 +128,7 @@ func (s *suite) measureAll(do []string) error {
 	fmt.Fprintf(head, "- storeshift: `storeshift run --source … --target …`: SC and SS on RocksDB, every default; this includes proving the\n  source, reading the whole target back and proving it, which the Go migration does not do\n")
 	fmt.Fprintf(head, "- Floor: the source read once, the bytes of the result written once and synced, nothing else\n")
 	fmt.Fprintf(head, "- Peak RSS counts file pages a process has mapped. CPU is user and system time. A key is a pair of the migrated version.\n")
-	if len(do) < 6 {
+	if len(do) < len(known) {
 		fmt.Fprintf(head, "- This time only: %s\n", strings.Join(do, ", "))
 	}
 	result := head.String() + s.text.String()

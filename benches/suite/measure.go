@@ -27,6 +27,7 @@ type sample struct {
 
 // status is the part of storeshift's status.json that is of use here.
 type status struct {
+	PID    int    `json:"pid"`
 	Phase  string `json:"phase"`
 	Counts struct {
 		Total    float64 `json:"pairs_total"`
