@@ -137,7 +137,7 @@ func (s *suite) resume() error {
 // the number of pairs that this run found restored.
 func (s *suite) runUntil(source string, wanted func(st status, least float64) bool) (status, float64, error) {
 	file := filepath.Join(s.target(), "journal", "status.json")
-	cmd := exec.Command(s.storeshift, "run", "--source", source, "--target", s.target())
+	cmd := exec.CommandContext(untilStopped, s.storeshift, "run", "--source", source, "--target", s.target())
 	began := time.Now()
 	if err := cmd.Start(); err != nil {
 		return status{}, 0, err

@@ -161,7 +161,7 @@ func (s *suite) source(set string) (string, error) {
 			return "", err
 		}
 		words := strings.Fields(sets[set])
-		out, err := exec.Command(filepath.Join(s.oracle, words[0]), append(words[1:], "-out", dir)...).CombinedOutput()
+		out, err := exec.CommandContext(untilStopped, filepath.Join(s.oracle, words[0]), append(words[1:], "-out", dir)...).CombinedOutput()
 		if err != nil {
 			return "", fmt.Errorf("%s: %w\n%s", sets[set], err, out)
 		}

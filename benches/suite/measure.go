@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +18,9 @@ import (
 )
 
 const samplePeriod = 100 * time.Millisecond
+
+// untilStopped ends with Ctrl-C, and what is being measured with it, so that the scratch directory can be wiped.
+var untilStopped, _ = signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 
 // sample is what a process had done and held at one time.
 type sample struct {
@@ -67,7 +72,7 @@ func ssOf(c cost) float64         { return float64(c.ss) }
 // measure runs a command to its end; statusFile, if not empty, is read along.
 func measure(statusFile string, command ...string) (cost, []byte, error) {
 	var out bytes.Buffer
-	cmd := exec.Command(command[0], command[1:]...)
+	cmd := exec.CommandContext(untilStopped, command[0], command[1:]...)
 	cmd.Stdout = &out
 	var errors bytes.Buffer
 	cmd.Stderr = &errors
@@ -151,7 +156,7 @@ func stepsSampled(c cost) (steps []step) {
 		last = seconds
 	}
 	for _, s := range c.samples {
-		name := "start"
+		name := "opening"
 		if s.status != nil {
 			name = strings.ToLower(s.status.Phase)
 			if n := s.status.Counts; name == "restoring" && n.Proven > 0 {
@@ -163,7 +168,7 @@ func stepsSampled(c cost) (steps []step) {
 		}
 		until(s.seconds, name)
 	}
-	until(c.wall, "end")
+	until(c.wall, "closing")
 	return steps
 }
 

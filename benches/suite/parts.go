@@ -194,7 +194,7 @@ func (s *suite) readsOfResult() error {
 	if _, err := s.runStoreshift(source, false, nil); err != nil {
 		return err
 	}
-	cmd := exec.Command(s.reads, s.target(), filepath.Join(s.scratch, "reads"))
+	cmd := exec.CommandContext(untilStopped, s.reads, s.target(), filepath.Join(s.scratch, "reads"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
