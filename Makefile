@@ -55,7 +55,7 @@ oracle:
 	$(call step,the Go programs: format; vet; build)
 	@cd tests/oracle && test -z "$$(gofmt -l . | tee /dev/stderr)"
 	@for module in $(GO_MODULES); do (cd tests/oracle/$$module && go vet ./...) || exit 1; done
-	@cd benches/suite && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./...
+	@cd benches/suite && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && go test ./...
 	@tests/oracle/build.sh "$(CARGO_TARGET_DIR)/tmp/oracle"
 
 test: deps lint oracle
