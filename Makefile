@@ -13,12 +13,13 @@ FUZZ_SECONDS ?= 60
 step = @printf '\n==> %s\n' "$(1)"
 GO_MODULES = wl v1 v2
 
-.PHONY: help demo test bench oracle fuzz lint deps clean build
+.PHONY: help demo test bench bench-large oracle fuzz lint deps clean build
 
 help:
 	@echo "make demo     migrate a small bundled database, kill it half-way, resume, verify"
 	@echo "make test     everything that must hold: format, lints, documentation, all tests"
-	@echo "make bench    side by side with the Go migration on a million keys (about 15 minutes the first time)"
+	@echo "make bench    side by side with the Go migration, curves, limits, reads, a picture (20 minutes the first time)"
+	@echo "make bench-large   the same with ten million keys too"
 	@echo "make oracle   check and build the Go programs that judge what is written"
 	@echo "make fuzz     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds (needs nightly Rust and cargo-fuzz)"
 	@echo "make lint     format, clippy, documentation; licences and advisories if cargo-deny is there"
@@ -54,6 +55,7 @@ oracle:
 	$(call step,the Go programs: format; vet; build)
 	@cd tests/oracle && test -z "$$(gofmt -l . | tee /dev/stderr)"
 	@for module in $(GO_MODULES); do (cd tests/oracle/$$module && go vet ./...) || exit 1; done
+	@cd benches/suite && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && go test ./...
 	@tests/oracle/build.sh "$(CARGO_TARGET_DIR)/tmp/oracle"
 
 test: deps lint oracle
@@ -65,7 +67,11 @@ test: deps lint oracle
 
 bench:
 	@.ci/deps test
-	@benches/compare.sh
+	@benches/run.sh
+
+bench-large:
+	@.ci/deps test
+	@benches/run.sh -large
 
 fuzz:
 	@test -d fuzz || { echo "there is no fuzz directory"; exit 1; }
