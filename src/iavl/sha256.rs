@@ -44,7 +44,7 @@ mod tests {
 
     #[test]
     fn every_length_has_the_hash_of_the_general_hasher() {
-        let bytes: Vec<u8> = (0..4096u32).map(|i| (i * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..4096u32).map(|i| ((i * 31) >> 3) as u8).collect();
         for length in (0..300).chain([1000, 4096]) {
             assert_eq!(sha256(&bytes[..length]), <[u8; 32]>::from(Sha256::digest(&bytes[..length])), "{length}");
         }
