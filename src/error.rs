@@ -111,9 +111,11 @@ impl Error {
                 TargetError::Corrupt { .. } => Kind::Disagrees,
                 TargetError::Foreign { .. } => Kind::Blocked,
                 TargetError::Order => Kind::Bug,
-                TargetError::Io { .. } | TargetError::Engine { .. } | TargetError::Read(_) | TargetError::Outage => {
-                    Kind::Retry
-                }
+                TargetError::Io { .. }
+                | TargetError::Engine { .. }
+                | TargetError::Read(_)
+                | TargetError::Stopped
+                | TargetError::Outage => Kind::Retry,
             },
             Error::Journal(error) => match error {
                 JournalError::Damaged { .. } | JournalError::Record { .. } => Kind::Disagrees,

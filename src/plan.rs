@@ -238,7 +238,7 @@ impl Tuning {
     /// Bytes for the subtrees that all workers together have in work.
     #[must_use]
     pub fn gulps(&self) -> usize {
-        self.memory / 4 * 3
+        self.memory / 16 * 11
     }
 
     /// Bytes for the source's block cache.

@@ -43,7 +43,7 @@ struct Slot {
     /// Index of its version in `versions`; known once it is read.
     version: u32,
     nonce: u32,
-    /// Where its record begins.
+    /// Where its record begins if it is a leaf, its key if it is an inner node.
     record: u32,
     length: u32,
     key_length: u32,
@@ -184,7 +184,8 @@ impl Forest {
             *sorted.get_mut(*place as usize)? = index;
             *place += 1;
         }
-        Some(Numbered { forest: self, sorted, next: 0, record: Vec::new() })
+        let record_bytes = self.records.len() / self.slots.len().max(1);
+        Some(Numbered { forest: self, sorted, next: 0, stretches: places, record_bytes, record: Vec::new() })
     }
 
     /// Adds a node that is to be read.
@@ -247,7 +248,12 @@ impl Forest {
             Node::Inner { height, size, key, hash, left, right } => {
                 let (left, right) = (current(at, left)?, current(at, right)?);
                 check_versions(at, left, right)?;
-                let (key_at, key_length) = (key_at(key), key.len() as u32);
+                // All but the key is in the slot from here on.
+                let (key_at, key_length) = (usize::from(key_at(key)), key.len() as u32);
+                let from = start as usize + key_at;
+                self.records.copy_within(from..from + key_length as usize, start as usize);
+                self.records.truncate(start as usize + key_length as usize);
+                let (key_at, length) = (0, key_length);
                 // A subtree of more nodes than that fits no budget.
                 let size = u32::try_from(size).unwrap_or(u32::MAX);
                 let (left_index, right_index) = (self.add(left), self.add(right));
@@ -403,10 +409,21 @@ pub struct Numbered<'a> {
     forest: &'a Forest,
     sorted: Vec<u32>,
     next: usize,
+    /// Where the stretch of each version ends in `sorted`; the versions descend, so the last one comes first.
+    stretches: Vec<u32>,
+    /// Bytes of a record on average.
+    record_bytes: usize,
     record: Vec<u8>,
 }
 
 impl RecordStream for Numbered<'_> {
+    /// The subtrees are neighbours, so within a version nobody else's ordinals lie between theirs.
+    fn alone(&self) -> usize {
+        let slot = self.sorted.get(self.next).and_then(|index| self.forest.slots.get(*index as usize));
+        let end = slot.and_then(|slot| self.stretches.get(slot.version as usize)).copied().unwrap_or(0);
+        (end as usize).saturating_sub(self.next) * self.record_bytes
+    }
+
     fn next(&mut self) -> Option<(NodeKey, &[u8])> {
         let forest = self.forest;
         let slot = forest.slots.get(*self.sorted.get(self.next)? as usize)?;

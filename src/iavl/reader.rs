@@ -44,6 +44,12 @@ impl<R: NodeReader + ?Sized> NodeReader for Box<R> {
 pub trait RecordStream {
     /// The next record, or none after the last.
     fn next(&mut self) -> Option<(NodeKey, &[u8])>;
+
+    /// About how many bytes the next record and those of its version that follow it have, if no other stream of the store
+    /// has records that lie between them; otherwise 0.
+    fn alone(&self) -> usize {
+        0
+    }
 }
 
 /// Walks over the node records of one store in the order of their keys.

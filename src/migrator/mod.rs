@@ -317,7 +317,7 @@ impl Migrator {
             }
             Ok((store.clone(), journal.spine(index).map_err(recorded)?, joints))
         });
-        phases::join::run(&self.target, height, &mut stores)?;
+        phases::join::run(self.work(), &self.target, height, &mut stores)?;
         self.recorder.record_in_phase(&Event::Joined, &Writes::Nothing)
     }
 
@@ -404,7 +404,7 @@ impl Migrator {
     }
 
     fn clean_up(&self) -> Result<(), PhaseError> {
-        Ok(self.place.as_ref().map_or(Ok(()), |place| place.remove_staging())?)
+        Ok(self.place.as_ref().map_or(Ok(()), |place| place.remove_temporary())?)
     }
 
     fn all_chunks(&self) -> Result<Vec<Chunk>, Error> {

@@ -189,7 +189,7 @@ fn engines(place: &Place, job: JobId, parts: Parts, tuning: Tuning) -> Result<Ta
     let mut target = Target { sc: None, ss: None };
     if parts.sc() {
         place.claim(&place.sc(), job)?;
-        target.sc = Some(Box::new(RocksCommitment::open(&place.sc(), &place.staging(), engine)?));
+        target.sc = Some(Box::new(RocksCommitment::open(&place.sc(), &place.staging(), &place.runs(), engine)?));
     }
     if parts.ss() {
         place.claim(&place.ss(), job)?;

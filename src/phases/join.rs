@@ -1,10 +1,10 @@
 //! Joining: once all chunks are durable, the spines above them, the root records and the empty stores are written.
 
-use super::PhaseError;
+use super::{PhaseError, Work};
 use crate::{
     iavl::{NodeKey, SpineNode, numbering},
-    model::{Restored, StoreEntry, Version, to_hex},
-    target::{StoreRecords, Target},
+    model::{Restored, StoreEntry, StoreKey, Version, to_hex},
+    target::{StoreRecords, Target, TargetError},
 };
 
 /// What joining needs to know of a finished chunk.
@@ -66,26 +66,33 @@ pub fn check_joints(spine: &[SpineNode], joints: &[Joint]) -> Result<(), String>
 /// # Errors
 /// The source's keys are out of order, or the target could not be written.
 pub fn run(
+    work: Work<'_>,
     target: &Target,
     height: Version,
     stores: &mut dyn Iterator<Item = Result<(StoreEntry, Vec<SpineNode>, Vec<Joint>), PhaseError>>,
 ) -> Result<(), PhaseError> {
-    let mut names = Vec::new();
+    let mut tops = Vec::new();
     for store in stores {
         let (store, spine, joints) = store?;
-        names.push(store.name.clone());
         check_joints(&spine, &joints).map_err(|what| PhaseError::Damaged {
             store: store.name.clone(),
             version: height,
             what,
         })?;
-        let Some(sc) = &target.sc else { continue };
-        sc.write_records(&[root_records(&store, &spine, height)?], None, false)?;
+        tops.push(root_records(&store, &spine, height)?);
     }
     if let Some(sc) = &target.sc {
+        let names: Vec<StoreKey> = tops.iter().map(|(name, _)| name.clone()).collect();
+        // Before reading back, so that what is proven is what stays; before the spines, so that nothing of a store that
+        // is kept aside is in the engine yet.
+        match sc.settle(&names, &|| work.stop.is_asked()) {
+            Err(TargetError::Stopped) => return Err(PhaseError::Stopped),
+            settled => settled?,
+        }
+        for top in tops {
+            sc.write_records(&[top], None, false)?;
+        }
         sc.sync()?;
-        // Before reading back, so that what is proven is what stays.
-        sc.settle(&names)?;
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SPAN_LEAVES: u64 = 1 << 18;
 
 /// Memory for a leaf, its share of inner nodes included, before any was measured.
-const FIRST_GUESS: u64 = 400;
+const FIRST_GUESS: u64 = 500;
 
 /// Names the stream that chunk digests are taken over.
 pub(super) const SS_DIGEST: &str = "storeshift 2026 chunk of SS pairs";
@@ -34,12 +34,24 @@ pub fn run(
     open: Vec<(ChunkId, Chunk)>,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
-    let leaf_bytes: Vec<AtomicU64> = work.manifest.stores.iter().map(|_| AtomicU64::new(FIRST_GUESS)).collect();
+    run_or_repair(work, source, target, height, open, false, done)
+}
+
+fn run_or_repair(
+    work: Work<'_>,
+    source: &dyn Source,
+    target: &Target,
+    height: Version,
+    open: Vec<(ChunkId, Chunk)>,
+    repair: bool,
+    done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
+) -> Result<(), PhaseError> {
+    let leaf_bytes = LeafBytes::new(work.manifest.stores.len());
     in_parallel(
         work.tuning.workers,
         spans(open, SPAN_LEAVES),
         |forest: &mut Forest, span: Span, report| {
-            SpanWork::new(work, source, target, height, &span, &leaf_bytes)?.restore(forest, report)
+            SpanWork::new(work, source, target, height, &span, repair, &leaf_bytes)?.restore(forest, report)
         },
         |loaded: Loaded<'_>| {
             // Rule 1: only after this may the chunks be recorded.
@@ -49,6 +61,31 @@ pub fn run(
             done(loaded.chunks)
         },
     )
+}
+
+/// Memory that leaves take, their share of inner nodes included, as far as was measured: by store, and in the store that
+/// was measured last.
+struct LeafBytes {
+    stores: Vec<AtomicU64>,
+    last: AtomicU64,
+}
+
+impl LeafBytes {
+    fn new(stores: usize) -> LeafBytes {
+        LeafBytes { stores: (0..stores).map(|_| AtomicU64::new(0)).collect(), last: AtomicU64::new(FIRST_GUESS) }
+    }
+
+    fn get(&self, store: usize) -> u64 {
+        let own = self.stores.get(store).map_or(0, |bytes| bytes.load(Ordering::Relaxed));
+        if own > 0 { own } else { self.last.load(Ordering::Relaxed) }
+    }
+
+    fn set(&self, store: usize, bytes: u64) {
+        if let Some(own) = self.stores.get(store) {
+            own.store(bytes, Ordering::Relaxed);
+        }
+        self.last.store(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Chunks that are written beside the engines, and what makes them durable.
@@ -64,8 +101,12 @@ struct SpanWork<'w, 'a> {
     height: Version,
     chunks: &'w [(ChunkId, Chunk)],
     store: StoreKey,
-    /// Memory a leaf of this store takes, as far as is known.
-    leaf_bytes: &'w AtomicU64,
+    store_chunks: u64,
+    /// Whether the store is in its final shape already, so that nothing may be kept aside.
+    repair: bool,
+    /// Its place among the stores.
+    store_index: usize,
+    leaf_bytes: &'w LeafBytes,
     digest: RecordDigest,
 }
 
@@ -76,12 +117,27 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         target: &'a Target,
         height: Version,
         chunks: &'w [(ChunkId, Chunk)],
-        leaf_bytes: &'w [AtomicU64],
+        repair: bool,
+        leaf_bytes: &'w LeafBytes,
     ) -> Result<SpanWork<'w, 'a>, PhaseError> {
         let (_, first) = chunks.first().ok_or(PhaseError::Bug("an empty span"))?;
-        let store = work.store(first)?.name.clone();
-        let leaf_bytes = leaf_bytes.get(first.store as usize).ok_or(PhaseError::Bug("a chunk of an unknown store"))?;
-        Ok(SpanWork { work, source, target, height, chunks, store, leaf_bytes, digest: RecordDigest::new(SS_DIGEST) })
+        let entry = work.store(first)?;
+        let (store, store_chunks) = (entry.name.clone(), entry.chunks);
+        let store_index = first.store as usize;
+        let digest = RecordDigest::new(SS_DIGEST);
+        Ok(SpanWork {
+            work,
+            source,
+            target,
+            height,
+            chunks,
+            store,
+            store_chunks,
+            repair,
+            store_index,
+            leaf_bytes,
+            digest,
+        })
     }
 
     fn restore(&mut self, forest: &mut Forest, report: &mut dyn FnMut(Loaded<'a>) -> bool) -> Result<(), PhaseError> {
@@ -96,12 +152,12 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             let loaded = match fit.map_err(|why| PhaseError::unproven(&self.store, self.height, why))? {
                 Fit::Whole => {
                     let measured = forest.bytes() as u64 / leaves.max(1) + 1;
-                    self.leaf_bytes.store(measured + measured / 16, Ordering::Relaxed);
+                    self.leaf_bytes.set(self.store_index, measured + measured / 32);
                     self.load(forest, some)?
                 }
                 Fit::TooLarge if some.len() > 1 => {
                     let doubled = self.work.gulp_bytes() as u64 * 2 / leaves.max(1) + 1;
-                    self.leaf_bytes.fetch_max(doubled, Ordering::Relaxed);
+                    self.leaf_bytes.set(self.store_index, doubled.max(self.leaf_bytes.get(self.store_index)));
                     continue;
                 }
                 Fit::TooLarge => self.load_in_pieces(&mut nodes, one)?,
@@ -120,8 +176,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
 
     /// The first of these chunks that memory is expected to hold together; at least one.
     fn as_many_as_fit<'c>(&self, chunks: &'c [(ChunkId, Chunk)]) -> &'c [(ChunkId, Chunk)] {
-        let leaf_bytes = self.leaf_bytes.load(Ordering::Relaxed);
-        let mut room = (self.work.gulp_bytes() as u64) / leaf_bytes.max(1);
+        let mut room = self.work.gulp_bytes() as u64 / self.leaf_bytes.get(self.store_index).max(1);
         let fitting = chunks.iter().take_while(|(_, chunk)| {
             let fits = chunk.leaves <= room;
             room = room.saturating_sub(chunk.leaves);
@@ -153,7 +208,8 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         if let Some(sc) = &self.target.sc {
             let ordinals: Vec<u64> = chunks.iter().map(|(_, chunk)| chunk.first_ordinal).collect();
             let mut records = forest.records(&ordinals).ok_or(NO_NONCE)?;
-            loaded.landings.push(sc.load(&self.store, &mut records)?);
+            let whole = self.repair || chunks.len() as u64 == self.store_chunks;
+            loaded.landings.push(sc.load(&self.store, &mut records, whole)?);
         }
         Ok(loaded)
     }
@@ -169,6 +225,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             sc: self.target.sc.as_deref(),
             store: &self.store,
             run_bytes: self.work.gulp_bytes() / 2,
+            repair: self.repair,
             records: RecordRun::default(),
             pairs: self.loader()?,
             digest: &mut self.digest,
@@ -216,6 +273,7 @@ struct PieceSink<'s, 'a> {
     sc: Option<&'a dyn Commitment>,
     store: &'s StoreKey,
     run_bytes: usize,
+    repair: bool,
     records: RecordRun,
     pairs: Option<Box<dyn PairLoader<'a> + 'a>>,
     digest: &'s mut RecordDigest,
@@ -253,7 +311,7 @@ impl<'a> PieceSink<'_, 'a> {
 
     fn load_records(&mut self) -> Result<(), TargetError> {
         if let Some(sc) = self.sc {
-            self.landings.push(sc.load(self.store, &mut self.records.sorted())?);
+            self.landings.push(sc.load(self.store, &mut self.records.sorted(), self.repair)?);
             self.records.clear();
         }
         Ok(())
@@ -281,7 +339,7 @@ pub fn redo(
     chunk: &Chunk,
 ) -> Result<Restored, PhaseError> {
     let mut redone = None;
-    run(work, source, target, height, vec![(id, chunk.clone())], &mut |mut restored| {
+    run_or_repair(work, source, target, height, vec![(id, chunk.clone())], true, &mut |mut restored| {
         redone = restored.pop();
         Ok(())
     })?;

@@ -247,7 +247,7 @@ fn copy_tree(
             Some(node.at)
         });
         if records.size() >= work.gulp_bytes() / 2 {
-            sc.load(store, &mut records.sorted())?()?;
+            sc.load(store, &mut records.sorted(), true)?()?;
             records.clear();
         }
         Ok(())
@@ -264,7 +264,7 @@ fn copy_tree(
     if claim.key != NodeKey::root_of(at) {
         return Err(PhaseError::Bug("a store that begins has its root elsewhere than at nonce 1"));
     }
-    Ok(sc.load(store, &mut records.sorted())?()?)
+    Ok(sc.load(store, &mut records.sorted(), true)?()?)
 }
 
 fn apply_pairs(work: Work<'_>, ss: &dyn Storage, feed: &dyn Feed, version: &VersionChanges) -> Result<(), PhaseError> {

@@ -45,6 +45,9 @@ pub enum TargetError {
         /// What was found there.
         what: String,
     },
+    /// The work was to be stopped.
+    #[error("stopped on request")]
+    Stopped,
     /// Keys were not handed over in ascending order.
     #[error("keys handed to a loader do not ascend")]
     Order,

@@ -140,7 +140,7 @@ impl Commitment for MemoryCommitment {
         Ok(Box::new(Walk { of: self, store: store.clone(), next: NodeKey::new(Version(0), 0), record: Vec::new() }))
     }
 
-    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<Landing<'_>, TargetError> {
+    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream, _: bool) -> Result<Landing<'_>, TargetError> {
         let mut written: Vec<((StoreKey, NodeKey), Vec<u8>)> = Vec::new();
         while let Some((key, record)) = records.next() {
             if written.last().is_some_and(|((_, last), _)| key <= *last) {
@@ -204,7 +204,7 @@ impl Commitment for MemoryCommitment {
         Ok(())
     }
 
-    fn settle(&self, _: &[StoreKey]) -> Result<(), TargetError> {
+    fn settle(&self, _: &[StoreKey], _: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
         Ok(())
     }
 }

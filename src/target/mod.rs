@@ -44,11 +44,13 @@ pub trait Commitment: Send + Sync {
     /// The engine could not be read.
     fn records(&self, store: &StoreKey) -> Result<Box<dyn RecordWalk + Send + '_>, TargetError>;
 
-    /// Writes many records of one store, ascending by key, beside the engine; its [`Landing`] makes them durable in it.
+    /// Writes many records of one store, ascending by key, beside the engine; its [`Landing`] makes them durable. `whole`
+    /// says that these are all chunks of the store; otherwise they may be kept aside until [`Commitment::settle`], and only
+    /// then be there to be read.
     ///
     /// # Errors
     /// The records could not be written, or do not ascend.
-    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<Landing<'_>, TargetError>;
+    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream, whole: bool) -> Result<Landing<'_>, TargetError>;
 
     /// Writes records by store in one atomic batch; with a commit info they are a version, and its commit info and the
     /// watermark go with them. Durable when `sync` is set, or with the next [`Commitment::sync`].
@@ -83,11 +85,12 @@ pub trait Commitment: Send + Sync {
     fn sync(&self) -> Result<(), TargetError>;
 
     /// Brings the stores into their final shape after bulk loading, so that no compaction is left to whoever opens the
-    /// database next.
+    /// database next. Repeatable: what a crash or a stop cut off is gone on with.
     ///
     /// # Errors
-    /// The engine could not be rewritten; the data is as it was.
-    fn settle(&self, stores: &[StoreKey]) -> Result<(), TargetError>;
+    /// [`TargetError::Stopped`] when `stop` says so between two records; or the engine could not be written. The data is
+    /// as it was.
+    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError>;
 
     /// Moves everything from the engine's log into its tables: older releases read those, but not always the log.
     ///

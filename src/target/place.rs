@@ -1,4 +1,4 @@
-//! The target's directory: `sc/`, `ss/`, `staging/` and the identity files that tie them to one job.
+//! The target's directory: `sc/`, `ss/`, `staging/`, `runs/` and the identity files that tie them to one job.
 //!
 //! Owns creating and wiping those directories. The journal's directory lies beside them and belongs to the journal.
 
@@ -55,12 +55,18 @@ impl Place {
         self.root.join("staging")
     }
 
+    /// Where sorted runs are kept of stores that are not whole yet. Unlike `staging` it matters after a restart.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.root.join("runs")
+    }
+
     /// Whether any engine directory exists and has something in it.
     ///
     /// # Errors
     /// The directory could not be read.
     pub fn occupied(&self) -> Result<Option<PathBuf>, TargetError> {
-        for directory in [self.sc(), self.ss(), self.staging()] {
+        for directory in [self.sc(), self.ss(), self.staging(), self.runs()] {
             if !is_empty(&directory)? {
                 return Ok(Some(directory));
             }
@@ -111,20 +117,21 @@ impl Place {
         fs::create_dir_all(&staging).map_err(io_error(&staging, "create"))
     }
 
-    /// Removes the staging directory.
+    /// Removes what is of no use once everything is in the engines.
     ///
     /// # Errors
     /// It could not be removed.
-    pub fn remove_staging(&self) -> Result<(), TargetError> {
-        remove(&self.staging())
+    pub fn remove_temporary(&self) -> Result<(), TargetError> {
+        remove(&self.staging())?;
+        remove(&self.runs())
     }
 
-    /// Removes `sc/`, `ss/` and `staging/`, and makes that durable. Repeatable.
+    /// Removes `sc/`, `ss/`, `staging/` and `runs/`, and makes that durable. Repeatable.
     ///
     /// # Errors
     /// Something could not be removed.
     pub fn wipe(&self) -> Result<(), TargetError> {
-        for directory in [self.sc(), self.ss(), self.staging()] {
+        for directory in [self.sc(), self.ss(), self.staging(), self.runs()] {
             remove(&directory)?;
         }
         if self.root.exists() { sync(&self.root) } else { Ok(()) }

@@ -1,60 +1,80 @@
 //! SC on RocksDB in the store/v2 layout: `<store>` ‖ IAVL key, `c/<version>`, `c/latest`. Nothing of ours lies in that
 //! key space.
 
-use super::{EngineTuning, after_prefix, engine_error, options, table::TableWriter};
+use super::{
+    EngineTuning, after_prefix,
+    bulk::Tables,
+    engine_error,
+    nodes::{Nearby, Points, Walk},
+    options,
+    runs::{self, Runs},
+};
 use crate::{
     iavl::{
-        Access, NodeKey, NodeReader, ReadError, RecordStream, RecordWalk,
+        Access, NodeKey, NodeReader, RecordStream, RecordWalk,
         varint::{Fields, put_uv},
     },
     model::{CommitInfo, StoreKey, Version},
-    target::{Commitment, Landing, StoreRecords, TargetError, commit_info, place::io_error},
+    target::{Commitment, Landing, StoreRecords, TargetError, commit_info},
 };
-use rocksdb::{DB, DBRawIterator, IngestExternalFileOptions, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{DB, ReadOptions, WriteBatch, WriteOptions};
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{Mutex, PoisonError, atomic::AtomicU64},
 };
 
 /// State commitment in a RocksDB directory.
 pub struct RocksCommitment {
-    db: DB,
-    path: PathBuf,
-    staging: PathBuf,
-    files: AtomicU64,
+    pub(super) db: DB,
+    pub(super) path: PathBuf,
+    pub(super) staging: PathBuf,
+    pub(super) runs: Runs,
+    /// Threads for merging.
+    jobs: usize,
+    pub(super) files: AtomicU64,
 }
+
+/// Records that lie together are not merged with others if they have this many bytes.
+const WORTH_A_TABLE: usize = 4 << 20;
 
 const LATEST: &[u8] = b"c/latest";
 
-/// A store with more files than this above its bottom level is merged, however small they are.
-const MOST_FILES_ABOVE: usize = 8;
-
-/// How far the next record may be from the last one before seeking is cheaper than stepping.
-const STEPS: usize = 8;
-
 impl RocksCommitment {
-    /// Opens or creates SC. Sorted runs are built in `staging`, which must be on the same file system.
+    /// Opens or creates SC. Tables are built in `staging`, and kept in `runs` until all of a store is there; both must be on
+    /// the same file system.
     ///
     /// # Errors
     /// RocksDB could not open the directory.
-    pub fn open(path: &Path, staging: &Path, tuning: EngineTuning) -> Result<RocksCommitment, TargetError> {
+    pub fn open(
+        path: &Path,
+        staging: &Path,
+        runs: &Path,
+        tuning: EngineTuning,
+    ) -> Result<RocksCommitment, TargetError> {
         let options = options::database(tuning);
         let db = DB::open(&options, path).map_err(engine_error(path, "open"))?;
-        Ok(RocksCommitment { db, path: path.to_owned(), staging: staging.to_owned(), files: AtomicU64::new(0) })
+        Ok(RocksCommitment {
+            db,
+            path: path.to_owned(),
+            staging: staging.to_owned(),
+            runs: Runs::open(runs)?,
+            jobs: tuning.jobs.max(1),
+            files: AtomicU64::new(0),
+        })
     }
 
-    fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
+    pub(super) fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
         engine_error(&self.path, doing)
     }
 
-    fn node_prefix(store: &StoreKey) -> Vec<u8> {
+    pub(super) fn node_prefix(store: &StoreKey) -> Vec<u8> {
         let mut prefix = store.as_str().as_bytes().to_vec();
         prefix.push(b's');
         prefix
     }
 }
 
-fn record_key(store: &StoreKey, key: NodeKey, out: &mut Vec<u8>) {
+pub(super) fn record_key(store: &StoreKey, key: NodeKey, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(store.as_str().as_bytes());
     out.extend_from_slice(&key.to_bytes());
@@ -73,7 +93,7 @@ impl Commitment for RocksCommitment {
                 }
                 read.set_iterate_lower_bound(prefix);
                 let records = self.db.raw_iterator_opt(read);
-                Ok(Box::new(Runs { of: self, store: store.clone(), key, records }))
+                Ok(Box::new(Nearby { of: self, store: store.clone(), key, records }))
             }
         }
     }
@@ -92,30 +112,41 @@ impl Commitment for RocksCommitment {
         Ok(Box::new(Walk { of: self, store_length, key, records: self.db.raw_iterator_opt(read), fresh: true }))
     }
 
-    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<Landing<'_>, TargetError> {
-        let number = self.files.fetch_add(1, Ordering::Relaxed);
-        let file = self.staging.join(format!("sc-{number}.sst"));
-        let failed = |doing| io_error(&file, doing);
-        let mut writer = TableWriter::create(&file, &options::table(false)).map_err(failed("create"))?;
-        let mut key = Vec::new();
-        let mut last = None;
-        while let Some((at, record)) = records.next() {
-            if last.replace(at).is_some_and(|last| at <= last) {
+    fn load(&self, store: &StoreKey, records: &mut dyn RecordStream, whole: bool) -> Result<Landing<'_>, TargetError> {
+        let mut tables = Tables::new(self, store);
+        let mut run = None;
+        let mut last: Option<NodeKey> = None;
+        let mut into_table = whole;
+        loop {
+            let alone = records.alone();
+            let Some((at, record)) = records.next() else { break };
+            if last.is_some_and(|last| at <= last) {
                 return Err(TargetError::Order);
             }
-            record_key(store, at, &mut key);
-            writer.add(&key, &[record]).map_err(failed("write"))?;
+            if last.replace(at).is_none_or(|last| last.version != at.version) && !whole {
+                // What nothing can come between is in its final place at once; only the rest has to be merged.
+                if std::mem::replace(&mut into_table, alone >= WORTH_A_TABLE) {
+                    tables.finish_table()?;
+                }
+            }
+            if into_table {
+                tables.add(at, record)?;
+            } else {
+                self.runs.add(
+                    match &mut run {
+                        Some(run) => run,
+                        none => none.insert(self.runs.begin(store)?),
+                    },
+                    at,
+                    record,
+                )?;
+            }
         }
-        if last.is_none() {
-            return Ok(Box::new(|| Ok(())));
-        }
-        writer.finish().map_err(failed("write"))?;
+        let tables = tables.finish()?;
+        let run = run.map(|run| self.runs.end(run)).transpose()?;
         Ok(Box::new(move || {
-            let mut ingest = IngestExternalFileOptions::default();
-            ingest.set_move_files(true);
-            // RocksDB syncs the file, the directory and its manifest before this returns, so a chunk recorded after it
-            // cannot be lost in a power cut.
-            self.db.ingest_external_file_opts(&ingest, vec![file]).map_err(self.error("take over a sorted run"))
+            self.take_over(tables)?;
+            run.map_or(Ok(()), |run| self.runs.keep(&run))
         }))
     }
 
@@ -202,118 +233,32 @@ impl Commitment for RocksCommitment {
         self.db.delete_file_in_range(prefix, end).map_err(self.error("drop files"))
     }
 
-    fn settle(&self, stores: &[StoreKey]) -> Result<(), TargetError> {
-        let files = self.db.live_files().map_err(self.error("list files"))?;
+    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
+        let mut parts = Vec::new();
         for store in stores {
-            let prefix = RocksCommitment::node_prefix(store);
-            let inside = |key: &Option<Vec<u8>>| key.as_ref().is_some_and(|key| key.starts_with(&prefix));
-            let of_store: Vec<_> = files.iter().filter(|f| inside(&f.start_key) && inside(&f.end_key)).collect();
-            let bottom = of_store.iter().map(|file| file.level).max().unwrap_or(0);
-            let bytes = |of: &dyn Fn(i32) -> bool| -> usize {
-                of_store.iter().filter(|file| of(file.level)).map(|file| file.size).sum()
-            };
-            // RocksDB itself aims at levels each a tenth of the one below; what fits that is no debt.
-            let above = bytes(&|level| level < bottom);
-            let files_above = of_store.iter().filter(|file| file.level < bottom).count();
-            if above > bytes(&|_| true) / 8 || files_above > MOST_FILES_ABOVE {
-                self.db.compact_range(Some(prefix.as_slice()), after_prefix(&prefix).as_deref());
+            let runs = self.runs.list(store)?;
+            if !runs.is_empty() {
+                parts.extend(runs::parts(&runs, self.jobs)?.into_iter().map(|part| (store, runs.clone(), part)));
             }
         }
-        Ok(())
-    }
-}
-
-struct Walk<'a> {
-    of: &'a RocksCommitment,
-    store_length: usize,
-    key: Vec<u8>,
-    records: DBRawIterator<'a>,
-    /// Whether the iterator stands at a record that was not handed out.
-    fresh: bool,
-}
-
-impl RecordWalk for Walk<'_> {
-    fn seek(&mut self, key: NodeKey) {
-        self.key.truncate(self.store_length);
-        self.key.extend_from_slice(&key.to_bytes());
-        self.records.seek(&self.key);
-        self.fresh = true;
-    }
-
-    fn next(&mut self) -> Result<Option<(NodeKey, &[u8])>, ReadError> {
-        if !std::mem::replace(&mut self.fresh, false) {
-            self.records.next();
-        }
-        match self.records.item() {
-            Some((key, record)) => match NodeKey::from_bytes(key.get(self.store_length..).unwrap_or_default()) {
-                Some(at) => Ok(Some((at, record))),
-                None => Err(TargetError::Corrupt {
-                    path: self.of.path.clone(),
-                    what: format!("the key {} is no node key", crate::model::to_hex(key)),
-                }
-                .into()),
-            },
-            None => {
-                self.records.status().map_err(self.of.error("read nodes"))?;
-                Ok(None)
+        let bounds = self.first_keys(stores)?;
+        let queue = Mutex::new(parts.into_iter());
+        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+        let merge_all = || {
+            while let Some((store, runs, part)) = next() {
+                self.merge(store, &runs, part, &bounds, stop)?;
             }
-        }
-    }
-}
-
-struct Points<'a> {
-    of: &'a RocksCommitment,
-    store: StoreKey,
-    key: Vec<u8>,
-}
-
-impl NodeReader for Points<'_> {
-    fn parents_last(&self) -> bool {
-        true
-    }
-
-    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
-        record_key(&self.store, key, &mut self.key);
-        let value = self.of.db.get_pinned(&self.key).map_err(self.of.error("read a node"))?;
-        value.map_or(Ok(false), |value| {
-            out.extend_from_slice(&value);
-            Ok(true)
-        })
-    }
-}
-
-struct Runs<'a> {
-    of: &'a RocksCommitment,
-    store: StoreKey,
-    key: Vec<u8>,
-    records: DBRawIterator<'a>,
-}
-
-impl NodeReader for Runs<'_> {
-    fn parents_last(&self) -> bool {
-        true
-    }
-
-    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
-        record_key(&self.store, key, &mut self.key);
-        // Records are asked for from the newest down, so the next one is usually just before the last one.
-        for _ in 0..STEPS {
-            match self.records.key() {
-                Some(at) if at > self.key.as_slice() => self.records.prev(),
-                _ => break,
-            }
-        }
-        if self.records.key() != Some(&self.key) {
-            self.records.seek(&self.key);
-        }
-        let found = match self.records.item() {
-            Some((at, value)) if at == self.key => {
-                out.extend_from_slice(value);
-                true
-            }
-            _ => false,
+            Ok(())
         };
-        self.records.status().map_err(self.of.error("read a node"))?;
-        Ok(found)
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..self.jobs).map(|_| scope.spawn(merge_all)).collect();
+            workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Err(TargetError::Stopped)))
+        })?;
+        for store in stores {
+            if !self.runs.list(store)?.is_empty() {
+                self.runs.remove(store)?;
+            }
+        }
+        self.compact_overlaps(stores)
     }
 }

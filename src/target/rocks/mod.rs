@@ -1,7 +1,10 @@
 //! The RocksDB form of both engines. Directories are readable by RocksDB 7.8 and later (`format_version` 5).
 
+mod bulk;
 mod commitment;
+mod nodes;
 mod options;
+mod runs;
 mod storage;
 // Not used yet by the two engines.
 mod table;

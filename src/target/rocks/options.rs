@@ -59,6 +59,8 @@ pub(super) fn column_family(options: &mut Options, tuning: EngineTuning) {
     blocks.set_block_size(BLOCK);
     blocks.set_bloom_filter(f64::from(BLOOM_BITS), false);
     blocks.set_block_cache(&Cache::new_lru_cache(tuning.cache));
+    // Indexes and filters grow with the state: they belong in the cache, which has a bound.
+    blocks.set_cache_index_and_filter_blocks(true);
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(tuning.write_buffer);

@@ -74,6 +74,8 @@ impl RocksStorage {
 
     fn reading(prefix: &[u8], version: Version) -> ReadOptions {
         let mut read = ReadOptions::default();
+        // Stores are walked through from beginning to end.
+        read.fill_cache(false);
         read.set_timestamp(version.0.to_le_bytes());
         if let Some(end) = after_prefix(prefix) {
             read.set_iterate_upper_bound(end);
