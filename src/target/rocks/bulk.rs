@@ -44,7 +44,7 @@ impl RocksCommitment {
         stop: &(dyn Fn() -> bool + Sync),
     ) -> Result<(), TargetError> {
         /// Records between two looks at `stop`.
-        const PATIENCE: usize = 4096;
+        const PATIENCE: usize = 512;
         if self.runs.is_merged(store, part) {
             return Ok(());
         }

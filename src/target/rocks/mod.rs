@@ -8,6 +8,8 @@ mod runs;
 mod storage;
 // Not used yet by the two engines.
 mod table;
+#[cfg(test)]
+mod tests;
 
 use super::TargetError;
 use std::path::Path;
@@ -38,7 +40,7 @@ fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
 }
 
 #[cfg(test)]
-mod tests {
+mod prefixes {
     use super::*;
 
     #[test]

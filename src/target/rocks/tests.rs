@@ -1,0 +1,140 @@
+//! Bulk loading of SC on a real RocksDB: in pieces, cut off, gone on with by another number of hands.
+
+use super::{EngineTuning, RocksCommitment};
+use crate::{
+    iavl::{NodeKey, RecordStream},
+    model::{StoreKey, Version},
+    target::{Commitment as _, TargetError},
+};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicUsize, Ordering},
+};
+
+type Records = BTreeMap<NodeKey, Vec<u8>>;
+
+/// The share of one piece of a store: in each version, ordinals that are its own.
+struct Share {
+    records: Vec<(NodeKey, Vec<u8>)>,
+    next: usize,
+    /// Versions whose records are to go straight into tables.
+    large: fn(Version) -> bool,
+}
+
+impl RecordStream for Share {
+    fn next(&mut self) -> Option<(NodeKey, &[u8])> {
+        self.next += 1;
+        self.records.get(self.next - 1).map(|(key, record)| (*key, record.as_slice()))
+    }
+
+    fn alone(&self) -> usize {
+        if self.records.get(self.next).is_some_and(|(key, _)| (self.large)(key.version)) { usize::MAX } else { 0 }
+    }
+}
+
+fn share(piece: u32, large: fn(Version) -> bool) -> Share {
+    let mut records = Vec::new();
+    for version in 1..=9u64 {
+        for nonce in 0..120u32 {
+            let key = NodeKey::new(Version(version), piece * 1_000 + nonce + 2);
+            records.push((key, vec![(version as u32 * 7 + nonce + piece) as u8; 400 + nonce as usize % 50]));
+        }
+    }
+    Share { records, next: 0, large }
+}
+
+fn open(dir: &Path, jobs: usize) -> RocksCommitment {
+    let staging = dir.join("staging");
+    let _ = std::fs::remove_dir_all(&staging);
+    std::fs::create_dir_all(&staging).unwrap();
+    let tuning = EngineTuning { jobs, ..EngineTuning::default() };
+    RocksCommitment::open(&dir.join("sc"), &staging, &dir.join("runs"), tuning).unwrap()
+}
+
+fn all(sc: &RocksCommitment, store: &StoreKey) -> Records {
+    let mut records = sc.records(store).unwrap();
+    records.seek(NodeKey::new(Version(0), 0));
+    let mut found = Records::new();
+    while let Some((key, record)) = records.next().unwrap() {
+        found.insert(key, record.to_vec());
+    }
+    found
+}
+
+/// Loads both stores in pieces and returns what they must hold.
+fn load(sc: &RocksCommitment, stores: &[StoreKey], large: fn(Version) -> bool) -> Records {
+    let mut expected = Records::new();
+    for piece in [3, 0, 4, 1, 2] {
+        for store in stores {
+            let mut records = share(piece, large);
+            expected.extend(records.records.iter().cloned());
+            sc.load(store, &mut records, false).unwrap()().unwrap();
+        }
+    }
+    expected
+}
+
+fn levels_overlap(sc: &RocksCommitment) -> bool {
+    let mut files: Vec<_> =
+        sc.db.live_files().unwrap().into_iter().map(|file| (file.start_key, file.end_key, file.level)).collect();
+    files.sort();
+    files.iter().zip(files.iter().skip(1)).any(|(before, after)| before.1 >= after.0 || before.2 != after.2)
+}
+
+#[test]
+fn pieces_of_stores_settle_to_their_union_in_tables_that_do_not_overlap() {
+    let none: fn(Version) -> bool = |_| false;
+    let some: fn(Version) -> bool = |version| version.0 % 3 == 1;
+    let every: fn(Version) -> bool = |_| true;
+    for large in [none, some, every] {
+        let dir = tempfile::tempdir().unwrap();
+        let sc = open(dir.path(), 2);
+        let stores = ["bank".into(), "wasm".into()];
+        let expected = load(&sc, &stores, large);
+        sc.settle(&stores, &|| false).unwrap();
+        for store in &stores {
+            assert_eq!(all(&sc, store), expected);
+            assert!(sc.runs.list(store).unwrap().is_empty());
+        }
+        assert!(!levels_overlap(&sc));
+    }
+}
+
+#[test]
+fn settling_cut_off_anywhere_is_gone_on_with_by_any_number_of_hands() {
+    for patience in 0..8 {
+        let dir = tempfile::tempdir().unwrap();
+        let stores = ["bank".into(), "wasm".into()];
+        let expected = load(&open(dir.path(), 1), &stores, |version| version.0 == 5);
+        for jobs in [1, 3] {
+            let sc = open(dir.path(), jobs);
+            let asked = AtomicUsize::new(0);
+            let outcome = sc.settle(&stores, &|| asked.fetch_add(1, Ordering::SeqCst) >= patience);
+            assert!(matches!(outcome, Ok(()) | Err(TargetError::Stopped)), "{outcome:?}");
+        }
+        let sc = open(dir.path(), 2);
+        sc.settle(&stores, &|| false).unwrap();
+        for store in &stores {
+            assert_eq!(all(&sc, store), expected, "patience {patience}");
+        }
+        // Once more changes nothing.
+        sc.settle(&stores, &|| false).unwrap();
+        assert_eq!(all(&sc, &stores[0]), expected);
+    }
+}
+
+#[test]
+fn records_that_do_not_ascend_are_refused_and_nothing_of_them_is_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = open(dir.path(), 1);
+    for whole in [false, true] {
+        let mut records = share(0, |_| false);
+        records.records.swap(10, 11);
+        assert!(matches!(sc.load(&"bank".into(), &mut records, whole), Err(TargetError::Order)));
+    }
+    drop(sc);
+    let sc = open(dir.path(), 1);
+    sc.settle(&["bank".into()], &|| false).unwrap();
+    assert!(all(&sc, &"bank".into()).is_empty());
+}
