@@ -419,8 +419,7 @@ pub struct Numbered<'a> {
 impl RecordStream for Numbered<'_> {
     /// The subtrees are neighbours, so within a version nobody else's ordinals lie between theirs.
     fn alone(&self) -> usize {
-        let slot = self.sorted.get(self.next).and_then(|index| self.forest.slots.get(*index as usize));
-        let end = slot.and_then(|slot| self.stretches.get(slot.version as usize)).copied().unwrap_or(0);
+        let end = self.stretches.iter().rev().find(|end| **end as usize > self.next).copied().unwrap_or(0);
         (end as usize).saturating_sub(self.next) * self.record_bytes
     }
 
@@ -428,6 +427,9 @@ impl RecordStream for Numbered<'_> {
         let forest = self.forest;
         let slot = forest.slots.get(*self.sorted.get(self.next)? as usize)?;
         self.next += 1;
+        if self.stretches.last().is_some_and(|end| *end as usize <= self.next) {
+            self.stretches.pop();
+        }
         let at = forest.at(slot);
         let key = numbering::node_key(at.version, u64::from(slot.ordinal))?;
         if slot.left == NONE {

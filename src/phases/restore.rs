@@ -8,7 +8,10 @@ use crate::{
     source::Source,
     target::{Commitment, Landing, PairLoader, RecordRun, Target, TargetError},
 };
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
 
 /// Leaves one worker is given at a stretch, of which it takes as many at a time as its memory holds.
 const SPAN_LEAVES: u64 = 1 << 18;
@@ -54,10 +57,12 @@ fn run_or_repair(
             SpanWork::new(work, source, target, height, &span, repair, &leaf_bytes)?.restore(forest, report)
         },
         |loaded: Loaded<'_>| {
+            let began = Instant::now();
             // Rule 1: only after this may the chunks be recorded.
             for landing in loaded.landings {
                 landing()?;
             }
+            tracing::debug!(chunks = loaded.chunks.len(), landing = ?began.elapsed(), "durable");
             done(loaded.chunks)
         },
     )
@@ -148,8 +153,11 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             let some = self.as_many_as_fit(rest);
             let claims: Vec<Claim> = some.iter().map(|(_, chunk)| claim(chunk)).collect();
             let leaves: u64 = some.iter().map(|(_, chunk)| chunk.leaves).sum();
+            let began = Instant::now();
             let fit = forest.read(&mut nodes, &claims, self.work.gulp_bytes());
-            let loaded = match fit.map_err(|why| PhaseError::unproven(&self.store, self.height, why))? {
+            let fit = fit.map_err(|why| PhaseError::unproven(&self.store, self.height, why))?;
+            tracing::debug!(store = %self.store, leaves, bytes = forest.bytes(), ?fit, reading = ?began.elapsed(), "proven");
+            let loaded = match fit {
                 Fit::Whole => {
                     let measured = forest.bytes() as u64 / leaves.max(1) + 1;
                     self.leaf_bytes.set(self.store_index, measured + measured / 32);
@@ -162,6 +170,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
                 }
                 Fit::TooLarge => self.load_in_pieces(&mut nodes, one)?,
             };
+            tracing::debug!(store = %self.store, leaves, all = ?began.elapsed(), "written");
             raise(
                 &self.work.progress.pairs_read,
                 loaded.chunks.iter().zip(some).map(|(_, (_, chunk))| chunk.leaves).sum(),
