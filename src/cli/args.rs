@@ -76,7 +76,7 @@ pub struct What {
     /// Chunks in work at the same time [default: one per core, 8 at most]
     #[arg(long, value_name = "N", help_heading = "Tuning, free to change between runs")]
     workers: Option<usize>,
-    /// Memory for buffers and caches, in MiB [default: 192]
+    /// Memory for buffers and caches, in MiB [default: 192, less where the process may have less than 512]
     #[arg(long, value_name = "MIB", help_heading = "Tuning, free to change between runs")]
     memory_mib: Option<usize>,
     /// Disk space to leave free, in MiB; the run stops before it goes below [default: 1024]

@@ -1,6 +1,8 @@
 //! Plans: what is migrated. A plan file or command line becomes a checked [`Plan`], which is fixed for the life of a job,
 //! and a [`Tuning`], which is free to change between runs.
 
+mod limits;
+
 use crate::model::{Hash, Version};
 use serde::Deserialize;
 use std::{
@@ -74,12 +76,23 @@ pub struct Tuning {
     pub switch: bool,
 }
 
+/// Memory unless the plan or the machine says otherwise.
+const MEMORY: usize = 192 << 20;
+/// Least memory that is useful.
+const LEAST_MEMORY: usize = 32 << 20;
+
+/// The default where a process may have so many bytes: what it takes besides the budget must fit as well.
+fn memory_within(limit: u64) -> usize {
+    usize::try_from(limit / 8 * 3).unwrap_or(MEMORY).clamp(LEAST_MEMORY, MEMORY)
+}
+
 impl Default for Tuning {
-    /// One worker per core, 192 MiB, 1 GiB of disk left free, switch when caught up.
+    /// One worker per core this process may use, 192 MiB or three eighths of the memory it may use, 1 GiB of disk left
+    /// free, switch when caught up.
     fn default() -> Tuning {
         Tuning {
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(8),
-            memory: 192 << 20,
+            memory: limits::memory().map_or(MEMORY, memory_within),
             reserve: 1 << 30,
             switch: true,
         }
@@ -261,7 +274,7 @@ impl Tuning {
         if !(1..=64).contains(&self.workers) {
             return Err(PlanError::Value(format!("workers is {}, it must be 1 to 64", self.workers)));
         }
-        if self.memory < 32 << 20 {
+        if self.memory < LEAST_MEMORY {
             return Err(PlanError::Value("memory_mib is below 32, which is too little for any useful buffer".into()));
         }
         Ok(())
@@ -352,6 +365,14 @@ mod tests {
             let error = parse(&format!("source = \"a\"\ntarget = \"b\"\n{text}")).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn the_default_memory_fits_what_a_process_may_have() {
+        assert_eq!(memory_within(u64::MAX), 192 << 20);
+        assert_eq!(memory_within(512 << 20), 192 << 20);
+        assert_eq!(memory_within(256 << 20), 96 << 20);
+        assert_eq!(memory_within(1 << 20), 32 << 20);
     }
 
     #[test]
