@@ -60,7 +60,7 @@ pub struct StoreEstimate {
 /// Random descents into each store's tree.
 const SAMPLES: u64 = 48;
 /// Pairs restored and read back per second and worker on a small server; a guess that errs on the slow side.
-const PAIRS_PER_SECOND: u64 = 60_000;
+const PAIRS_PER_SECOND: u64 = 100_000;
 /// What a node costs in SC beyond its key and value.
 const SC_NODE_OVERHEAD: u64 = 70;
 /// What a pair costs in SS beyond its key and value.

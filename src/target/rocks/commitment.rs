@@ -234,30 +234,26 @@ impl Commitment for RocksCommitment {
     }
 
     fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
-        let mut parts = Vec::new();
+        let bounds = self.first_keys(stores)?;
+        // One store after the other, all hands on each: so the disk never holds more than one of them twice.
         for store in stores {
             let runs = self.runs.list(store)?;
-            if !runs.is_empty() {
-                parts.extend(runs::parts(&runs, self.jobs)?.into_iter().map(|part| (store, runs.clone(), part)));
+            if runs.is_empty() {
+                continue;
             }
-        }
-        let bounds = self.first_keys(stores)?;
-        let queue = Mutex::new(parts.into_iter());
-        let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
-        let merge_all = || {
-            while let Some((store, runs, part)) = next() {
-                self.merge(store, &runs, part, &bounds, stop)?;
-            }
-            Ok(())
-        };
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..self.jobs).map(|_| scope.spawn(merge_all)).collect();
-            workers.into_iter().try_for_each(|worker| worker.join().unwrap_or(Err(TargetError::Stopped)))
-        })?;
-        for store in stores {
-            if !self.runs.list(store)?.is_empty() {
-                self.runs.remove(store)?;
-            }
+            let queue = Mutex::new(runs::parts(&runs, self.jobs)?.into_iter());
+            let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+            let merge = || {
+                while let Some(part) = next() {
+                    self.merge(store, &runs, part, &bounds, stop)?;
+                }
+                Ok(())
+            };
+            std::thread::scope(|scope| {
+                let hands: Vec<_> = (0..self.jobs).map(|_| scope.spawn(merge)).collect();
+                hands.into_iter().try_for_each(|hand| hand.join().unwrap_or(Err(TargetError::Stopped)))
+            })?;
+            self.runs.remove(store)?;
         }
         self.compact_overlaps(stores)
     }
