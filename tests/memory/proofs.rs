@@ -3,4 +3,5 @@
 
 mod cutting;
 mod damage;
+mod sweep;
 mod tree;
