@@ -1,12 +1,13 @@
 //! Proving SC in one forward walk: it accepts what was restored, and nothing that differs from it in any way, including
 //! what a proof from the root down does not look at.
 
-use super::tree::grow;
+use super::tree::{Made, grow};
 use crate::support::random::{Random, seed};
 use std::collections::BTreeMap;
 use storeshift::{
     iavl::{
-        Claim, Forest, Node, NodeKey, NodeMap, ProveError, ReadError, RecordStream as _, RecordWalk, Sweep, Swept, cut,
+        Child, Claim, Forest, Node, NodeKey, NodeMap, ProveError, ReadError, RecordStream as _, RecordWalk, Sweep,
+        Swept, cut,
     },
     model::{Chunk, Version},
 };
@@ -195,4 +196,33 @@ fn where_the_records_lie_too_far_apart_it_gives_up_early() {
     let mut walk = Walk { records: &records, from: None, seeks: 0 };
     assert_eq!(Sweep::default().prove(&mut walk, &[chunk]).unwrap(), Swept::Scattered);
     assert!(walk.seeks < 5_000, "{}", walk.seeks);
+}
+
+#[test]
+fn keys_out_of_order_are_refused_although_every_hash_fits() {
+    for (keys, sound) in [(&["a", "b", "c", "d"], true), (&["a", "c", "b", "d"], false), (&["b", "a", "c", "d"], false)]
+    {
+        let (nodes, claim) = Made::of(keys).records();
+        // Made in post-order from nonce 1; in SC ordinals begin at nonce 2.
+        let moved = |key: NodeKey| NodeKey::new(key.version, key.nonce + 1);
+        let child = |child: Child| match child {
+            Child::Current(key) => Child::Current(moved(key)),
+            legacy @ Child::Legacy(_) => legacy,
+        };
+        let records = nodes.records.iter().map(|(at, record)| {
+            let mut out = Vec::new();
+            match Node::decode(record).unwrap() {
+                Node::Inner { height, size, key, hash, left, right } => {
+                    Node::Inner { height, size, key, hash, left: child(left), right: child(right) }.encode(&mut out);
+                }
+                leaf @ Node::Leaf { .. } => leaf.encode(&mut out),
+            }
+            (moved(*at), out)
+        });
+        let (version, nonce) = (claim.key.version, claim.key.nonce);
+        let chunk = Chunk { store: 0, version, nonce, hash: claim.hash, height: 2, leaves: 4, first_ordinal: 0 };
+        let swept = sweep(&records.collect(), &[chunk]);
+        assert_eq!(swept.is_ok(), sound, "{keys:?}: {swept:?}");
+        assert!(sound || matches!(swept, Err(ProveError::KeyOrder { .. })));
+    }
 }
