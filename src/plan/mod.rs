@@ -254,10 +254,10 @@ impl Tuning {
         self.memory / 16 * 11
     }
 
-    /// Bytes for the source's block cache.
+    /// Bytes for the source's block cache. Gulps read past it; only what is looked up here and there goes through it.
     #[must_use]
     pub fn source_cache(&self) -> usize {
-        self.memory / 16
+        self.memory / 32
     }
 
     /// Bytes for the block cache of one engine of the target.

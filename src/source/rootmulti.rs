@@ -13,7 +13,7 @@ pub struct Rootmulti<E> {
 }
 
 /// Tables kept open. With the two engines of the target it stays below the usual limit of 1024 files.
-const OPEN_FILES: usize = 400;
+const OPEN_FILES: usize = 360;
 
 /// Opens the `application.db` directory of a node, whatever engine wrote it, strictly read only.
 ///
