@@ -266,6 +266,12 @@ impl Tuning {
         self.memory / 16
     }
 
+    /// Bytes for the block cache of SC once versions are applied one by one.
+    #[must_use]
+    pub fn live_cache(&self) -> usize {
+        self.memory / 4
+    }
+
     /// Checks that values are in range.
     ///
     /// # Errors

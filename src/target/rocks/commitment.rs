@@ -17,7 +17,7 @@ use crate::{
     model::{CommitInfo, StoreKey, Version},
     target::{Commitment, Landing, StoreRecords, TargetError, commit_info},
 };
-use rocksdb::{DB, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{Cache, DB, ReadOptions, WriteBatch, WriteOptions};
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, atomic::AtomicU64},
@@ -28,6 +28,8 @@ pub struct RocksCommitment {
     pub(super) db: DB,
     pub(super) path: PathBuf,
     pub(super) staging: PathBuf,
+    cache: Cache,
+    live_cache: usize,
     pub(super) runs: Runs,
     /// Threads for merging.
     jobs: usize,
@@ -51,12 +53,17 @@ impl RocksCommitment {
         runs: &Path,
         tuning: EngineTuning,
     ) -> Result<RocksCommitment, TargetError> {
-        let options = options::database(tuning);
+        let cache = options::cache(tuning.cache);
+        let mut options = options::database(tuning, &cache);
+        // Trees ask for nodes that are there: the filters of the last level, which is nearly everything, would tell nothing.
+        options.set_optimize_filters_for_hits(true);
         let db = DB::open(&options, path).map_err(engine_error(path, "open"))?;
         Ok(RocksCommitment {
             db,
             path: path.to_owned(),
             staging: staging.to_owned(),
+            cache,
+            live_cache: tuning.live_cache,
             runs: Runs::open(runs)?,
             jobs: tuning.jobs.max(1),
             files: AtomicU64::new(0),
@@ -224,6 +231,7 @@ impl Commitment for RocksCommitment {
     }
 
     fn end_bulk(&self) -> Result<(), TargetError> {
+        self.cache.clone().set_capacity(self.live_cache);
         self.db.set_options(&options::LIVE).map_err(self.error("end bulk loading"))
     }
 

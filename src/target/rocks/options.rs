@@ -1,13 +1,15 @@
 //! How the target's RocksDB directories are tuned. Layout is fixed by the format; this is about speed and memory only.
 
 use super::table::TableOptions;
-use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, Options};
+use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, LruCacheOptions, Options};
 
 /// Bounds for one engine.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineTuning {
-    /// Bytes of block cache.
+    /// Bytes of block cache while loading in bulk.
     pub cache: usize,
+    /// Bytes of block cache from then on, when subtrees take no memory any more.
+    pub live_cache: usize,
     /// Bytes of one memtable.
     pub write_buffer: usize,
     /// Threads for flushes and compactions.
@@ -16,17 +18,25 @@ pub struct EngineTuning {
 
 impl Default for EngineTuning {
     fn default() -> EngineTuning {
-        EngineTuning { cache: 32 << 20, write_buffer: 16 << 20, jobs: 2 }
+        EngineTuning { cache: 32 << 20, live_cache: 32 << 20, write_buffer: 16 << 20, jobs: 2 }
     }
 }
 
 /// What changes when bulk loading ends. Without compaction every version would leave files that every read has to ask.
 pub(super) const LIVE: [(&str, &str); 1] = [("disable_auto_compactions", "false")];
 
+/// A block cache. It has few shards: the filter of one table must fit into one.
+pub(super) fn cache(bytes: usize) -> Cache {
+    let mut options = LruCacheOptions::default();
+    options.set_capacity(bytes);
+    options.set_num_shard_bits(1);
+    Cache::new_lru_cache_opts(&options)
+}
+
 /// Options for a database as a whole.
-pub(super) fn database(tuning: EngineTuning) -> Options {
+pub(super) fn database(tuning: EngineTuning, cache: &Cache) -> Options {
     let mut options = Options::default();
-    column_family(&mut options, tuning);
+    column_family(&mut options, tuning, cache);
     options.create_if_missing(true);
     options.create_missing_column_families(true);
     options.set_max_background_jobs(tuning.jobs.max(2) as i32);
@@ -52,13 +62,13 @@ pub(super) fn table(timestamps: bool) -> TableOptions {
 }
 
 /// Options for a column family.
-pub(super) fn column_family(options: &mut Options, tuning: EngineTuning) {
+pub(super) fn column_family(options: &mut Options, tuning: EngineTuning, cache: &Cache) {
     let mut blocks = BlockBasedOptions::default();
     // RocksDB 7.8 reads format 5 and refuses what newer releases write by default.
     blocks.set_format_version(5);
     blocks.set_block_size(BLOCK);
     blocks.set_bloom_filter(f64::from(BLOOM_BITS), false);
-    blocks.set_block_cache(&Cache::new_lru_cache(tuning.cache));
+    blocks.set_block_cache(cache);
     // Indexes and filters grow with the state: they belong in the cache, which has a bound.
     blocks.set_cache_index_and_filter_blocks(true);
     options.set_block_based_table_factory(&blocks);

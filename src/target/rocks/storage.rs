@@ -41,9 +41,10 @@ impl RocksStorage {
     /// RocksDB could not open the directory.
     pub fn open(path: &Path, staging: &Path, tuning: EngineTuning) -> Result<RocksStorage, TargetError> {
         let error = || engine_error(path, "open");
-        let database = options::database(tuning);
+        let cache = options::cache(tuning.cache);
+        let database = options::database(tuning, &cache);
         let mut pairs = Options::default().get_options_from_string(COMPARATOR).map_err(error())?;
-        options::column_family(&mut pairs, tuning);
+        options::column_family(&mut pairs, tuning, &cache);
         let families =
             [ColumnFamilyDescriptor::new("default", database.clone()), ColumnFamilyDescriptor::new(PAIRS, pairs)];
         let db = DB::open_cf_descriptors(&database, path, families).map_err(error())?;

@@ -66,11 +66,12 @@ pub(super) const VERSIONED: &str = "versioned";
 impl Database {
     pub(super) fn open(path: &Path) -> Database {
         let tuning = EngineTuning::default();
-        let mut options = options::database(tuning);
+        let cache = options::cache(tuning.cache);
+        let mut options = options::database(tuning, &cache);
         options.enable_statistics();
         let comparator = "comparator=leveldb.BytewiseComparator.u64ts";
         let mut versioned = Options::default().get_options_from_string(comparator).unwrap();
-        options::column_family(&mut versioned, tuning);
+        options::column_family(&mut versioned, tuning, &cache);
         let families = [
             ColumnFamilyDescriptor::new("default", options.clone()),
             ColumnFamilyDescriptor::new(VERSIONED, versioned.clone()),
