@@ -91,7 +91,7 @@ impl Migrator {
         let job = journal.job()?;
         let recorder = Recorder::new(journal)?;
         crate::reconcile::target(recorder.state(), &target)?;
-        let feed = Box::new(RetainedVersions::new(source.clone()));
+        let feed = Box::new(RetainedVersions::new(source.clone(), tuning.recent_nodes()));
         let empty = Manifest { stores: Vec::new(), timestamp: None };
         let mut migrator = Migrator {
             source,

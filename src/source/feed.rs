@@ -4,15 +4,18 @@
 //! begins at a version (an upgrade added or renamed it) the tree itself, because the order in which an upgrade wrote
 //! its keys is not to be had from the tree.
 
-use super::{Source, SourceError, StoreRoot};
+use super::{
+    Source, SourceError, StoreRoot,
+    recent::{Recent, Remembering},
+};
 use crate::{
     iavl::{
         Access, Claim, NodeReader, ProveError,
-        diff::{OldTree, diff},
+        diff::{OldTree, Proof, diff, diff_to_replay},
     },
     model::{Change, CommitInfo, Hash, StoreKey, Version},
 };
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What one version changed.
 #[derive(Clone, Debug)]
@@ -79,11 +82,12 @@ pub trait Feed: Send + Sync {
     /// The feed is broken.
     fn tip(&self) -> Result<Version, FeedError>;
 
-    /// The changes of one version.
+    /// The changes of one version. Unproven ones are quicker to be had; where they do not lead to the roots they come
+    /// with, the proven ones tell whether the database is at fault.
     ///
     /// # Errors
-    /// The version cannot be given, or does not prove.
-    fn changes(&self, version: Version) -> Result<VersionChanges, FeedError>;
+    /// The version cannot be given, or does not prove. The error is the same whoever was to prove it.
+    fn changes(&self, version: Version, proof: Proof) -> Result<VersionChanges, FeedError>;
 
     /// A reader of a store's node records in store/v1, for stores that begin.
     fn nodes(&self, store: &StoreKey) -> Box<dyn NodeReader + Send + '_>;
@@ -98,13 +102,14 @@ pub trait Feed: Send + Sync {
 /// The feed of a database that stands still: the differences between its retained versions.
 pub struct RetainedVersions {
     source: Arc<dyn Source>,
+    recent: Mutex<Recent>,
 }
 
 impl RetainedVersions {
-    /// The versions of this source.
+    /// The versions of this source. About `memory` bytes are spent on remembering recent nodes.
     #[must_use]
-    pub fn new(source: Arc<dyn Source>) -> RetainedVersions {
-        RetainedVersions { source }
+    pub fn new(source: Arc<dyn Source>, memory: usize) -> RetainedVersions {
+        RetainedVersions { source, recent: Mutex::new(Recent::new(memory)) }
     }
 
     fn info(&self, version: Version) -> Result<CommitInfo, FeedError> {
@@ -117,7 +122,13 @@ impl RetainedVersions {
         self.source.root(store, version)?.ok_or_else(gone)
     }
 
-    fn store_changes(&self, store: &StoreKey, version: Version, root: Hash) -> Result<Vec<Change>, FeedError> {
+    fn store_changes(
+        &self,
+        store: &StoreKey,
+        version: Version,
+        root: Hash,
+        proof: Proof,
+    ) -> Result<Vec<Change>, FeedError> {
         let before = Version(version.0.saturating_sub(1));
         let (old, new) = (self.root(store, before)?, self.root(store, version)?);
         let mut changes = Vec::new();
@@ -129,8 +140,29 @@ impl RetainedVersions {
             StoreRoot::Empty => None,
             StoreRoot::At(root) => Some(OldTree { root, version: before }),
         };
+        let new = claim(new, root);
+        if proof == Proof::ByReplay {
+            let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+            recent.begin(version);
+            let mut nodes = Remembering {
+                store: recent.number(store),
+                version,
+                recent: &mut recent,
+                new: self.source.nodes(store, Access::Runs),
+                old: self.source.nodes(store, Access::Points),
+            };
+            let found = diff_to_replay(&mut nodes, old, new.map(|new| new.key), &mut |key, value| {
+                changes.push(Change { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
+                true
+            });
+            if found.is_ok() {
+                return Ok(changes);
+            }
+            // What is wrong, if anything, is told by the proof.
+            changes.clear();
+        }
         let mut nodes = self.source.nodes(store, Access::Points);
-        diff(&mut nodes, old, claim(new, root), &mut |key, value| {
+        diff(&mut nodes, old, new, &mut |key, value| {
             changes.push(Change { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
             true
         })
@@ -151,14 +183,14 @@ impl Feed for RetainedVersions {
         Ok(self.source.latest()?)
     }
 
-    fn changes(&self, version: Version) -> Result<VersionChanges, FeedError> {
+    fn changes(&self, version: Version, proof: Proof) -> Result<VersionChanges, FeedError> {
         let before = self.info(Version(version.0.saturating_sub(1)))?;
         let info = self.info(version)?;
         let mut stores = Vec::with_capacity(info.stores.len());
         for store in &info.stores {
             let root = store.root.unwrap_or(Hash::EMPTY);
             let change = if before.store(&store.name).is_some() {
-                StoreChange::Changes(self.store_changes(&store.name, version, root)?)
+                StoreChange::Changes(self.store_changes(&store.name, version, root, proof)?)
             } else {
                 StoreChange::Begins(claim(self.root(&store.name, version)?, root))
             };

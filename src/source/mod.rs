@@ -10,6 +10,7 @@ mod error;
 mod feed;
 pub mod leveldb;
 mod memory;
+mod recent;
 mod rootmulti;
 
 use crate::{

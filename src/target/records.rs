@@ -21,6 +21,14 @@ impl RecordRun {
         Some((key, self.bytes.get(start..)?))
     }
 
+    /// The record of a key, if the run was filled in key order.
+    #[must_use]
+    pub fn get(&self, key: NodeKey) -> Option<&[u8]> {
+        let at = self.index.binary_search_by_key(&key, |(at, _, _)| *at).ok()?;
+        let &(_, start, end) = self.index.get(at)?;
+        self.bytes.get(start as usize..end as usize)
+    }
+
     /// Bytes held, the index included.
     #[must_use]
     pub fn size(&self) -> usize {

@@ -14,13 +14,22 @@ mod old_side;
 mod tests;
 
 use super::{Child, Claim, Node, NodeKey, NodeReader, ProveError};
-use crate::model::{Version, to_hex};
+use crate::model::{Hash, Version, to_hex};
 use new_side::{Front, NewSide};
 use old_side::{OldSide, Opened};
 use std::cmp::Ordering;
 
 /// Takes the changes: a key with its new value, or with none if it was removed. Returns false to stop.
 pub type ChangeSink<'s> = dyn FnMut(&[u8], Option<&[u8]>) -> bool + 's;
+
+/// Who proves that the changes of a difference lead to the new tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The difference itself, before it hands them on.
+    Here,
+    /// Whoever applies them to a good copy of the old tree and compares the root, before anything is made of it.
+    ByReplay,
+}
 
 /// The older tree of a difference. It must not be empty; the empty tree is `None` to [`diff`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +67,34 @@ pub fn diff<R: NodeReader>(
     new: Option<Claim>,
     sink: &mut ChangeSink<'_>,
 ) -> Result<(), ProveError> {
+    walk(reader, old, new, Proof::Here, sink)
+}
+
+/// As [`diff`], but nothing is proven: what is handed on has to be replayed, and the root compared, before it is believed.
+///
+/// Subtrees that both trees share are not read at all then, and of the new tree only the nodes it does not share, each
+/// once and in the order a native tree numbers them.
+///
+/// # Errors
+/// As [`diff`], except for hashes. Only the proven difference can tell what an error means.
+pub fn diff_to_replay<R: NodeReader>(
+    reader: &mut R,
+    old: Option<OldTree>,
+    new: Option<NodeKey>,
+    sink: &mut ChangeSink<'_>,
+) -> Result<(), ProveError> {
+    walk(reader, old, new.map(|key| Claim { key, hash: Hash::EMPTY }), Proof::ByReplay, sink)
+}
+
+fn walk<R: NodeReader>(
+    reader: &mut R,
+    old: Option<OldTree>,
+    new: Option<Claim>,
+    proof: Proof,
+    sink: &mut ChangeSink<'_>,
+) -> Result<(), ProveError> {
     let mut emit = Emit { sink, last: None };
-    let mut new_side = NewSide::new(reader, new, old.map(|old| old.version))?;
+    let mut new_side = NewSide::new(reader, new, old.map(|old| old.version), proof)?;
     let mut old_side = OldSide::new(old)?;
     while let Some(front) = new_side.next(reader)? {
         match front {

@@ -1,6 +1,6 @@
 //! Tests of the difference: parity with Go, replay, versions far apart, damage, cost.
 
-use super::{OldTree, diff};
+use super::{OldTree, diff, diff_to_replay};
 use crate::{
     iavl::{
         Claim, NodeKey, NodeMap, NodeReader, ProveError, ReadError,
@@ -16,6 +16,20 @@ use proptest::prelude::*;
 fn changes<R: NodeReader>(reader: &mut R, old: Option<OldTree>, new: Option<Claim>) -> Result<Vec<Change>, ProveError> {
     let mut found = Vec::new();
     diff(reader, old, new, &mut |key, value| {
+        found.push(Change { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
+        true
+    })?;
+    Ok(found)
+}
+
+/// The same unproven.
+fn unproven<R: NodeReader>(
+    reader: &mut R,
+    old: Option<OldTree>,
+    new: Option<Claim>,
+) -> Result<Vec<Change>, ProveError> {
+    let mut found = Vec::new();
+    diff_to_replay(reader, old, new.map(|new| new.key), &mut |key, value| {
         found.push(Change { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
         true
     })?;
@@ -92,6 +106,7 @@ fn versions_any_distance_apart_differ_by_their_contents() {
                 let (old, new) = (old(&map, *before), claim(&map, *after));
                 let found = changes(&mut map, old, new).unwrap();
                 assert!(found.is_sorted_by(|a, b| a.key < b.key));
+                assert_eq!(unproven(&mut map, old, new).unwrap(), found, "{}: {before} to {after}", history.name);
                 let mut contents = old_contents.clone();
                 apply_to_model(&mut contents, &found);
                 assert_eq!(&contents, new_contents, "{}: {before} to {after}", history.name);
@@ -144,6 +159,9 @@ fn only_what_differs_is_read() {
         let mut reader = Counting(&mut map, 0);
         assert_eq!(changes(&mut reader, old, new).unwrap(), more);
         assert!(reader.1 <= most, "{} reads for {more:?}, {most} at most", reader.1);
+        let mut reader = Counting(&mut map, 0);
+        assert_eq!(unproven(&mut reader, old, new).unwrap(), more);
+        assert!(reader.1 <= most * 3 / 4 + 1, "{} reads for {more:?} unproven", reader.1);
     }
 }
 
