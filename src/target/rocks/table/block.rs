@@ -1,7 +1,7 @@
 //! Owns the plain block: prefix-compressed entries, restart points, and their count. Appends to a buffer of the caller's,
 //! so that the writer builds data blocks where they will be written from.
 
-use super::varint::put_varint;
+use crate::iavl::varint::put_uv;
 use std::io;
 
 /// Builds one block after the other at the end of a buffer.
@@ -84,9 +84,9 @@ impl BlockBuilder {
                 out.extend_from_slice(&[shared, unshared, length as u8 | 0x80, (length >> 7) as u8]);
             }
         } else {
-            put_varint(out, shared as u64);
-            put_varint(out, unshared as u64);
-            put_varint(out, length as u64);
+            put_uv(out, shared as u64);
+            put_uv(out, unshared as u64);
+            put_uv(out, length as u64);
         }
         out.extend_from_slice(rest);
         out.extend_from_slice(suffix);

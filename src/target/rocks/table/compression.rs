@@ -1,7 +1,7 @@
 //! Owns whether a block is stored as LZ4: only if that saves an eighth, and without spending time on data that does not
 //! compress.
 
-use super::varint::put_varint;
+use crate::iavl::varint::put_uv;
 use lz4_flex::block::{CompressTable, compress_into_with_table, get_maximum_output_size};
 
 /// What the byte after a block says of it.
@@ -51,7 +51,7 @@ impl Compressor {
         let kind = if let Some(packed) = packed {
             self.every = 1;
             out.truncate(start);
-            put_varint(out, length as u64);
+            put_uv(out, length as u64);
             out.extend_from_slice(packed);
             LZ4
         } else {

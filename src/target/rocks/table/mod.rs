@@ -11,15 +11,14 @@ mod filter;
 mod properties;
 #[cfg(test)]
 mod tests;
-mod varint;
 
 use self::{
     block::BlockBuilder,
     compression::{Compressor, PLAIN},
     filter::Filter,
     properties::Properties,
-    varint::put_varint,
 };
+use crate::iavl::varint::put_uv;
 use std::{
     fs::{self, File},
     io::{self, Write},
@@ -64,8 +63,8 @@ struct Handle(u64, u64);
 
 impl Handle {
     fn put(self, out: &mut Vec<u8>) {
-        put_varint(out, self.0);
-        put_varint(out, self.1);
+        put_uv(out, self.0);
+        put_uv(out, self.1);
     }
 }
 

@@ -1,6 +1,7 @@
 //! Owns the properties block: what RocksDB must know to take over a table and to open it, and what its tools show.
 
-use super::{TableOptions, varint::varint};
+use super::TableOptions;
+use crate::iavl::varint::put_uv;
 use std::{
     path::Path,
     process,
@@ -131,4 +132,10 @@ fn session(path: &Path) -> String {
         letter => char::from(b'A' + letter - 10),
     };
     hash.finalize().as_bytes().iter().take(20).map(digit).collect()
+}
+
+fn varint(number: u64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(10);
+    put_uv(&mut out, number);
+    out
 }
