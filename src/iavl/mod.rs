@@ -6,6 +6,7 @@
 
 pub mod diff;
 mod forest;
+pub mod growth;
 mod memory;
 mod node;
 mod node_key;

@@ -231,8 +231,9 @@ impl Migrator {
             tracing::warn!(store = %store.name, "dropping the store's files and writing it again");
             if let Some(sc) = &self.target.sc {
                 sc.discard(&store.name)?;
-                let root = phases::join::root_records(store, &self.recorder.journal().spine(index)?, height)?;
-                sc.write_records(&[root], None, true)?;
+                let mut top = phases::join::root_records(store, &self.recorder.journal().spine(index)?, height)?;
+                sc.write_records(&store.name, &mut top.sorted())?;
+                sc.sync()?;
             }
             if let Some(ss) = &self.target.ss {
                 ss.discard(&store.name)?;
@@ -325,7 +326,8 @@ impl Migrator {
         }
         drop(pairs);
         if !strangers.is_empty() {
-            ss.write_version(height, &[(store.name.clone(), &strangers)], false, true)?;
+            ss.write_changes(&store.name, height, &mut strangers.iter().map(Change::borrow))?;
+            ss.sync()?;
         }
         Ok(())
     }

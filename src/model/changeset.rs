@@ -11,6 +11,23 @@ pub struct Change {
     pub value: Option<Vec<u8>>,
 }
 
+/// A change whose bytes are borrowed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeRef<'a> {
+    /// The key.
+    pub key: &'a [u8],
+    /// The new value, or none for a removal.
+    pub value: Option<&'a [u8]>,
+}
+
+impl Change {
+    /// The change, borrowed.
+    #[must_use]
+    pub fn borrow(&self) -> ChangeRef<'_> {
+        ChangeRef { key: &self.key, value: self.value.as_deref() }
+    }
+}
+
 /// The changes of one store, in the order store/v1 wrote them: ascending keys, sets and removals interleaved. The
 /// shape of the tree, and so its root, depends on that order.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -14,7 +14,7 @@ mod store_key;
 mod verdict;
 mod version;
 
-pub use changeset::{Change, Changeset, StoreChanges};
+pub use changeset::{Change, ChangeRef, Changeset, StoreChanges};
 pub use chunk::{Chunk, ChunkId, ChunkSet, Restored};
 pub use commit_info::{CommitInfo, StoreInfo, Timestamp};
 pub use digest::{Digest, RecordDigest};

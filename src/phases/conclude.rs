@@ -50,10 +50,12 @@ pub fn finish(work: Work<'_>, target: &Target, height: Version) -> Result<(), Ph
     let stores: Vec<StoreInfo> = work.manifest.stores.iter().map(entry).collect();
     if let Some(sc) = &target.sc {
         let info = CommitInfo { version: height, stores, timestamp: work.manifest.timestamp };
-        sc.write_records(&[], Some(&info), true)?;
+        sc.write_info(&info)?;
+        sc.sync()?;
     }
     if let Some(ss) = &target.ss {
-        ss.write_version(height, &[], true, true)?;
+        ss.write_watermark(height)?;
+        ss.sync()?;
     }
     Ok(())
 }

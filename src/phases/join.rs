@@ -4,7 +4,7 @@ use super::{PhaseError, Work};
 use crate::{
     iavl::{NodeKey, SpineNode, numbering},
     model::{Restored, StoreEntry, StoreKey, Version, to_hex},
-    target::{StoreRecords, Target, TargetError},
+    target::{RecordRun, Target, TargetError},
 };
 
 /// What joining needs to know of a finished chunk.
@@ -79,7 +79,7 @@ pub fn run(
             version: height,
             what,
         })?;
-        tops.push(root_records(&store, &spine, height)?);
+        tops.push((store.name.clone(), root_records(&store, &spine, height)?));
     }
     if let Some(sc) = &target.sc {
         let names: Vec<StoreKey> = tops.iter().map(|(name, _)| name.clone()).collect();
@@ -89,8 +89,8 @@ pub fn run(
             Err(TargetError::Stopped) => return Err(PhaseError::Stopped),
             settled => settled?,
         }
-        for top in tops {
-            sc.write_records(&[top], None, false)?;
+        for (name, mut top) in tops {
+            sc.write_records(&name, &mut top.sorted())?;
         }
         sc.sync()?;
     }
@@ -101,18 +101,20 @@ pub fn run(
 ///
 /// # Errors
 /// A nonce does not fit, which the snapshot rules out.
-pub fn root_records(store: &StoreEntry, spine: &[SpineNode], height: Version) -> Result<StoreRecords, PhaseError> {
+pub fn root_records(store: &StoreEntry, spine: &[SpineNode], height: Version) -> Result<RecordRun, PhaseError> {
     let too_large = || PhaseError::Bug("a nonce does not fit although the store's size was checked");
-    let mut records = Vec::with_capacity(spine.len() + 1);
+    let mut records = RecordRun::default();
     for node in spine {
-        let mut record = Vec::new();
-        let key = node.encode_record(&mut record).ok_or_else(too_large)?;
-        records.push((key, record));
+        records.push(|record| node.encode_record(record)).ok_or_else(too_large)?;
     }
     let root = match store.top {
         None => Vec::new(),
         Some((version, ordinal)) => numbering::node_key(version, ordinal).ok_or_else(too_large)?.to_bytes().to_vec(),
     };
-    records.push((NodeKey::root_of(height), root));
-    Ok((store.name.clone(), records))
+    let written = records.push(|record| {
+        record.extend_from_slice(&root);
+        Some(NodeKey::root_of(height))
+    });
+    written.ok_or_else(too_large)?;
+    Ok(records)
 }

@@ -89,6 +89,9 @@ pub trait Feed: Send + Sync {
     /// The version cannot be given, or does not prove. The error is the same whoever was to prove it.
     fn changes(&self, version: Version, proof: Proof) -> Result<VersionChanges, FeedError>;
 
+    /// The database that retains the versions, if there is one: much of it can be read at once.
+    fn retained(&self) -> Option<&dyn Source>;
+
     /// A reader of a store's node records in store/v1, for stores that begin.
     fn nodes(&self, store: &StoreKey) -> Box<dyn NodeReader + Send + '_>;
 
@@ -199,6 +202,10 @@ impl Feed for RetainedVersions {
         let dropped =
             before.stores.iter().filter(|store| info.store(&store.name).is_none()).map(|s| s.name.clone()).collect();
         Ok(VersionChanges { info, stores, dropped })
+    }
+
+    fn retained(&self) -> Option<&dyn Source> {
+        Some(self.source.as_ref())
     }
 
     fn nodes(&self, store: &StoreKey) -> Box<dyn NodeReader + Send + '_> {

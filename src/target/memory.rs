@@ -2,10 +2,10 @@
 //!
 //! Everything it accepts counts as durable; an [`Outage`] decides at which write the process "dies".
 
-use super::{Commitment, Landing, PairLoader, PairReader, Storage, StoreRecords, StoredPair, TargetError};
+use super::{Commitment, Landing, PairLoader, PairReader, Storage, StoredPair, TargetError};
 use crate::{
     iavl::{Access, NodeKey, NodeReader, ReadError, RecordStream, RecordWalk},
-    model::{Change, CommitInfo, StoreKey, Version},
+    model::{ChangeRef, CommitInfo, StoreKey, Version},
 };
 use std::{
     collections::BTreeMap,
@@ -157,21 +157,20 @@ impl Commitment for MemoryCommitment {
         }))
     }
 
-    fn write_records(
-        &self,
-        records: &[StoreRecords],
-        info: Option<&CommitInfo>,
-        _sync: bool,
-    ) -> Result<(), TargetError> {
+    fn write_records(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<(), TargetError> {
         self.outage.write()?;
         let mut data = self.data();
-        for (store, records) in records {
-            data.records.extend(records.iter().map(|(key, record)| ((store.clone(), *key), record.clone())));
+        while let Some((key, record)) = records.next() {
+            data.records.insert((store.clone(), key), record.to_vec());
         }
-        if let Some(info) = info {
-            data.infos.insert(info.version, super::commit_info::encode(info));
-            data.latest = Some(info.version);
-        }
+        Ok(())
+    }
+
+    fn write_info(&self, info: &CommitInfo) -> Result<(), TargetError> {
+        self.outage.write()?;
+        let mut data = self.data();
+        data.infos.insert(info.version, super::commit_info::encode(info));
+        data.latest = Some(info.version);
         Ok(())
     }
 
@@ -302,23 +301,24 @@ impl Storage for MemoryStorage {
         Ok(Box::new(Reader { pairs: pairs.into_iter(), current: (Vec::new(), Vec::new(), Version(0)) }))
     }
 
-    fn write_version(
+    fn write_changes(
         &self,
+        store: &StoreKey,
         version: Version,
-        changes: &[(StoreKey, &[Change])],
-        watermark: bool,
-        _sync: bool,
+        changes: &mut dyn Iterator<Item = ChangeRef<'_>>,
     ) -> Result<(), TargetError> {
         self.outage.write()?;
         let mut data = self.data();
-        for (store, changes) in changes {
-            for change in *changes {
-                data.pairs.insert((store.clone(), change.key.clone(), version), change.value.clone());
-            }
+        for change in changes {
+            let value = change.value.map(<[u8]>::to_vec);
+            data.pairs.insert((store.clone(), change.key.to_vec(), version), value);
         }
-        if watermark {
-            data.latest = Some(version);
-        }
+        Ok(())
+    }
+
+    fn write_watermark(&self, version: Version) -> Result<(), TargetError> {
+        self.outage.write()?;
+        self.data().latest = Some(version);
         Ok(())
     }
 

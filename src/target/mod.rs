@@ -14,17 +14,14 @@ mod records;
 pub mod rocks;
 
 use crate::{
-    iavl::{Access, NodeKey, NodeReader, RecordStream, RecordWalk},
-    model::{Change, CommitInfo, StoreKey, Version},
+    iavl::{Access, NodeReader, RecordStream, RecordWalk},
+    model::{ChangeRef, CommitInfo, StoreKey, Version},
 };
 
 pub use error::TargetError;
 pub use memory::{MemoryCommitment, MemoryStorage, Outage};
 pub use place::Place;
 pub use records::RecordRun;
-
-/// New node records of one store.
-pub type StoreRecords = (StoreKey, Vec<(NodeKey, Vec<u8>)>);
 
 /// Has an engine take over what was written beside it. When it has returned, that is durable; when it fails, none, some or
 /// all of it may be there. Whoever prepares the next load need not wait for it.
@@ -52,13 +49,19 @@ pub trait Commitment: Send + Sync {
     /// The records could not be written, or do not ascend.
     fn load(&self, store: &StoreKey, records: &mut dyn RecordStream, whole: bool) -> Result<Landing<'_>, TargetError>;
 
-    /// Writes records by store in one atomic batch; with a commit info they are a version, and its commit info and the
-    /// watermark go with them. Durable when `sync` is set, or with the next [`Commitment::sync`].
+    /// Writes records of one store as they come: few, or between those that are there. Durable with the next
+    /// [`Commitment::sync`].
     ///
     /// # Errors
-    /// The engine could not write; nothing of the batch is there, or all.
-    fn write_records(&self, records: &[StoreRecords], info: Option<&CommitInfo>, sync: bool)
-    -> Result<(), TargetError>;
+    /// The engine could not write; none, some or all of them may be there.
+    fn write_records(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<(), TargetError>;
+
+    /// Makes a version exist: its commit info, and with it the watermark. Durable with the next [`Commitment::sync`], and
+    /// never before what was written before it.
+    ///
+    /// # Errors
+    /// The engine could not write; the version is there, or not.
+    fn write_info(&self, info: &CommitInfo) -> Result<(), TargetError>;
 
     /// The watermark: the newest version written, if any.
     ///
@@ -126,18 +129,22 @@ pub trait Storage: Send + Sync {
     /// The engine could not be read.
     fn pairs(&self, store: &StoreKey, version: Version, from: &[u8]) -> Result<Box<dyn PairReader + '_>, TargetError>;
 
-    /// Writes the changes of one version and the watermark in one atomic batch. Durable when `sync` is set, or with the
-    /// next [`Storage::sync`].
+    /// Writes changes that a version made to one store. Durable with the next [`Storage::sync`].
     ///
     /// # Errors
-    /// The engine could not write; nothing of the batch is there, or all.
-    fn write_version(
+    /// The engine could not write; none, some or all of them may be there.
+    fn write_changes(
         &self,
+        store: &StoreKey,
         version: Version,
-        changes: &[(StoreKey, &[Change])],
-        watermark: bool,
-        sync: bool,
+        changes: &mut dyn Iterator<Item = ChangeRef<'_>>,
     ) -> Result<(), TargetError>;
+
+    /// Sets the watermark. Durable with the next [`Storage::sync`], and never before what was written before it.
+    ///
+    /// # Errors
+    /// The engine could not write.
+    fn write_watermark(&self, version: Version) -> Result<(), TargetError>;
 
     /// The watermark: the newest version written, if any.
     ///

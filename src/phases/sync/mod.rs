@@ -1,10 +1,13 @@
-//! Syncing: versions after the snapshot are applied one by one; each store's root is compared with that of store/v1 before
-//! any record of it is written, and the app hash before the version is said to exist.
+//! Syncing: versions after the snapshot are applied; each store's root is compared with that of store/v1 before any version
+//! with it is said to exist, and so is the app hash.
 //!
-//! The next version is read from the feed while one is applied. Where trees are grown their roots prove the changes, so
-//! the feed need not; only if a root is not right it does, and tells whether the source is at fault.
+//! Versions that a database retains are applied by the stretch ([`stretch`]). Where that does not go, and without a database,
+//! they are applied one by one: the trees of SC grow by the changes of each version ([`trees`]). The next version is read from
+//! the feed while one is applied; where trees are grown their roots prove the changes, so the feed need not; only if a root is
+//! not right it does, and tells whether the source is at fault.
 
 mod pairs;
+mod stretch;
 mod trees;
 
 use super::{PhaseError, Work};
@@ -17,6 +20,7 @@ use crate::{
 };
 use pairs::apply_pairs;
 use std::{sync::mpsc, thread};
+use stretch::{Reached, Stretches};
 use trees::Trees;
 
 /// After this many changes what was applied is synced and recorded, so that one sync serves many small versions.
@@ -25,11 +29,46 @@ const GROUP_CHANGES: usize = 50_000;
 const GROUP_VERSIONS: u64 = 256;
 
 /// Applies the versions after `applied` up to `to` and hands the newest that is durable everywhere to `done`, after
-/// every group. An engine that is ahead (a crash left it so) skips what it has.
+/// every stretch or group. An engine that is ahead (a crash left it so) skips what it has.
 ///
 /// # Errors
 /// A difference is a [`PhaseError::Verdict`]; nothing of that version is written.
 pub fn run(
+    work: Work<'_>,
+    feed: &dyn Feed,
+    target: &Target,
+    mut applied: Version,
+    to: Version,
+    done: &mut dyn FnMut(Version) -> Result<(), PhaseError>,
+) -> Result<(), PhaseError> {
+    if let Some(sc) = &target.sc {
+        sc.end_bulk()?;
+    }
+    if let Some(ss) = &target.ss {
+        ss.end_bulk()?;
+    }
+    let mut stretches = feed.retained().map(|source| Stretches::new(work, source, target));
+    while applied < to {
+        work.heed_stop()?;
+        let reached = match &mut stretches {
+            Some(stretches) => stretches.apply(applied, to)?,
+            None => Reached::OneByOne(to),
+        };
+        applied = match reached {
+            Reached::Version(version) => {
+                done(version)?;
+                version
+            }
+            Reached::OneByOne(version) => {
+                one_by_one(work, feed, target, applied, version, done)?;
+                version
+            }
+        };
+    }
+    Ok(())
+}
+
+fn one_by_one(
     work: Work<'_>,
     feed: &dyn Feed,
     target: &Target,
@@ -86,7 +125,6 @@ impl<'a> Sync<'a> {
                 let Some(latest) = ss.latest()? else {
                     return Err(PhaseError::Bug("syncing a target that is not restored"));
                 };
-                ss.end_bulk()?;
                 Some((ss, latest))
             }
         };

@@ -28,11 +28,11 @@ pub(super) fn apply_pairs(
         if let StoreChange::Changes(changes) = &update.change
             && !changes.is_empty()
         {
-            ss.write_version(at, &[(update.store.clone(), changes)], false, false)?;
+            ss.write_changes(&update.store, at, &mut changes.iter().map(Change::borrow))?;
         }
     }
     // The watermark goes last; what is above it is written again after a crash.
-    Ok(ss.write_version(at, &[], true, false)?)
+    Ok(ss.write_watermark(at)?)
 }
 
 fn load_pairs(
@@ -74,6 +74,6 @@ fn drop_pairs(ss: &dyn Storage, store: &StoreKey, at: Version) -> Result<(), Pha
         let Some(last) = removals.last() else { return Ok(()) };
         from.clone_from(&last.key);
         from.push(0);
-        ss.write_version(at, &[(store.clone(), &removals)], false, false)?;
+        ss.write_changes(store, at, &mut removals.iter().map(Change::borrow))?;
     }
 }

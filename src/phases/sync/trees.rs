@@ -4,10 +4,7 @@
 
 use super::super::{PhaseError, Work, conclude::root_key};
 use crate::{
-    iavl::{
-        Access, Child, Claim, Node, NodeKey, NodeReader, ProveError, ProvenNode, ReadError, RecordStream, prove,
-        tree::Tree,
-    },
+    iavl::{Access, Child, Claim, Node, NodeKey, NodeReader, ProveError, ProvenNode, ReadError, prove, tree::Tree},
     model::{Change, CommitInfo, Hash, StoreInfo, StoreKey, Verdict, Version},
     source::{Feed, StoreChange, VersionChanges},
     target::{Commitment, RecordRun},
@@ -42,7 +39,6 @@ pub(super) struct Trees<'a> {
 impl<'a> Trees<'a> {
     pub fn new(work: Work<'_>, sc: &'a dyn Commitment) -> Result<Trees<'a>, PhaseError> {
         let Some(latest) = sc.latest()? else { return Err(PhaseError::Bug("syncing a target that is not restored")) };
-        sc.end_bulk()?;
         // The memory that runs have while restoring serves the trees now.
         let resident = work.tuning.gulps() / 5 / NODE_BYTES;
         let room = work.tuning.gulps() / 24;
@@ -122,7 +118,7 @@ impl<'a> Trees<'a> {
         self.write_records()?;
         // One sync makes every version of the group durable: the engine's log is a prefix of what was written.
         for info in std::mem::take(&mut self.infos) {
-            self.sc.write_records(&[], Some(&info), false)?;
+            self.sc.write_info(&info)?;
         }
         Ok(self.sc.sync()?)
     }
@@ -135,13 +131,7 @@ impl<'a> Trees<'a> {
                 self.sc.load(&store, &mut stream, true)?()?;
                 continue;
             }
-            let mut records = Records::new();
-            while let Some((key, record)) = stream.next() {
-                records.push((key, record.to_vec()));
-            }
-            if !records.is_empty() {
-                self.sc.write_records(&[(store, records)], None, false)?;
-            }
+            self.sc.write_records(&store, &mut stream)?;
         }
         Ok(())
     }

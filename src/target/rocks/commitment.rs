@@ -15,9 +15,9 @@ use crate::{
         varint::{Fields, put_uv},
     },
     model::{CommitInfo, StoreKey, Version},
-    target::{Commitment, Landing, StoreRecords, TargetError, commit_info},
+    target::{Commitment, Landing, TargetError, commit_info},
 };
-use rocksdb::{Cache, DB, ReadOptions, WriteBatch, WriteOptions};
+use rocksdb::{Cache, DB, ReadOptions, WriteBatch};
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, atomic::AtomicU64},
@@ -40,6 +40,9 @@ pub struct RocksCommitment {
 const WORTH_A_TABLE: usize = 4 << 20;
 
 const LATEST: &[u8] = b"c/latest";
+
+/// A batch of single writes is written when it has grown to this.
+const BATCH_BYTES: usize = 1 << 20;
 
 impl RocksCommitment {
     /// Opens or creates SC. Tables are built in `staging`, and kept in `runs` until all of a store is there; both must be on
@@ -157,30 +160,28 @@ impl Commitment for RocksCommitment {
         }))
     }
 
-    fn write_records(
-        &self,
-        records: &[StoreRecords],
-        info: Option<&CommitInfo>,
-        sync: bool,
-    ) -> Result<(), TargetError> {
+    fn write_records(&self, store: &StoreKey, records: &mut dyn RecordStream) -> Result<(), TargetError> {
         let mut batch = WriteBatch::default();
         let mut key = Vec::new();
-        for (store, records) in records {
-            for (at, record) in records {
-                record_key(store, *at, &mut key);
-                batch.put(&key, record);
+        while let Some((at, record)) = records.next() {
+            record_key(store, at, &mut key);
+            batch.put(&key, record);
+            if batch.size_in_bytes() >= BATCH_BYTES {
+                self.db.write(std::mem::take(&mut batch)).map_err(self.error("write nodes"))?;
             }
         }
-        if let Some(info) = info {
-            // In the same batch: the watermark is never ahead of its data, whatever a crash leaves of the log.
-            batch.put(format!("c/{}", info.version), commit_info::encode(info));
-            let mut latest = Vec::new();
-            put_uv(&mut latest, info.version.0);
-            batch.put(LATEST, latest);
-        }
-        let mut write = WriteOptions::default();
-        write.set_sync(sync);
-        self.db.write_opt(batch, &write).map_err(self.error("write a version"))
+        self.db.write(batch).map_err(self.error("write nodes"))
+    }
+
+    fn write_info(&self, info: &CommitInfo) -> Result<(), TargetError> {
+        let mut batch = WriteBatch::default();
+        // In one batch, and the log is a prefix of what was written: the watermark is never ahead of its data, whatever a
+        // crash leaves of the log.
+        batch.put(format!("c/{}", info.version), commit_info::encode(info));
+        let mut latest = Vec::new();
+        put_uv(&mut latest, info.version.0);
+        batch.put(LATEST, latest);
+        self.db.write(batch).map_err(self.error("write a version"))
     }
 
     fn latest(&self) -> Result<Option<Version>, TargetError> {

@@ -4,7 +4,7 @@
 
 use super::{EngineTuning, after_prefix, engine_error, options, table::TableWriter};
 use crate::{
-    model::{Change, StoreKey, Version},
+    model::{ChangeRef, StoreKey, Version},
     target::{Landing, PairLoader, PairReader, Storage, StoredPair, TargetError, place::io_error},
 };
 use rocksdb::{
@@ -130,33 +130,36 @@ impl Storage for RocksStorage {
         Ok(Box::new(Reader { of: self, prefix: length, records, started: false }))
     }
 
-    fn write_version(
+    fn write_changes(
         &self,
+        store: &StoreKey,
         version: Version,
-        changes: &[(StoreKey, &[Change])],
-        watermark: bool,
-        sync: bool,
+        changes: &mut dyn Iterator<Item = ChangeRef<'_>>,
     ) -> Result<(), TargetError> {
         let family = self.family(PAIRS)?;
         let timestamp = version.0.to_le_bytes();
         let mut batch = WriteBatch::default();
-        for (store, changes) in changes {
-            let mut key = store_prefix(store);
-            let length = key.len();
-            for change in *changes {
-                key.truncate(length);
-                key.extend_from_slice(&change.key);
-                match &change.value {
-                    Some(value) => batch.put_cf_with_ts(family, &key, timestamp, value),
-                    None => batch.delete_cf_with_ts(family, &key, timestamp),
-                }
+        let mut key = store_prefix(store);
+        let length = key.len();
+        for change in changes {
+            key.truncate(length);
+            key.extend_from_slice(change.key);
+            match change.value {
+                Some(value) => batch.put_cf_with_ts(family, &key, timestamp, value),
+                None => batch.delete_cf_with_ts(family, &key, timestamp),
+            }
+            if batch.size_in_bytes() >= BATCH_BYTES {
+                self.write(std::mem::take(&mut batch), false)?;
             }
         }
-        if watermark {
-            // In the same batch: the watermark is never ahead of its data, whatever a crash leaves of the log.
-            batch.put_cf(self.family("default")?, LATEST, timestamp);
-        }
-        self.write(batch, sync)
+        self.write(batch, false)
+    }
+
+    fn write_watermark(&self, version: Version) -> Result<(), TargetError> {
+        // The log is a prefix of what was written: the watermark is never ahead of its data, whatever a crash leaves of it.
+        let mut batch = WriteBatch::default();
+        batch.put_cf(self.family("default")?, LATEST, version.0.to_le_bytes());
+        self.write(batch, false)
     }
 
     fn latest(&self) -> Result<Option<Version>, TargetError> {

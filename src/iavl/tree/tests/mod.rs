@@ -2,6 +2,6 @@
 
 mod damage;
 pub(in crate::iavl) mod histories;
-mod model;
+pub(in crate::iavl) mod model;
 mod parity;
 mod speed;

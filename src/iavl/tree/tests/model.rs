@@ -10,7 +10,7 @@ use crate::{
 };
 use proptest::prelude::*;
 
-pub(super) fn changes(keys: u8, most: usize) -> impl Strategy<Value = Vec<Change>> {
+pub(in crate::iavl) fn changes(keys: u8, most: usize) -> impl Strategy<Value = Vec<Change>> {
     let value = prop::option::weighted(0.6, prop::collection::vec(0u8..3, 0..3));
     let change = (0..keys, value).prop_map(|(key, value)| Change { key: vec![b'k', key], value });
     prop::collection::vec(change, 0..most)
