@@ -7,7 +7,7 @@ use crate::{
     model::Verdict,
     phases::PhaseError,
     plan::PlanError,
-    source::{FeedError, SourceError, leveldb::LeveldbError},
+    source::{SourceError, leveldb::LeveldbError},
     target::TargetError,
 };
 
@@ -126,15 +126,15 @@ impl Error {
                 PhaseError::Bug(_) => Kind::Bug,
                 PhaseError::Stopped => Kind::Retry,
                 PhaseError::Refused(_) | PhaseError::StoreKeys(_) => Kind::Blocked,
-                PhaseError::Feed(FeedError::Source(error)) => of_source(error),
-                PhaseError::Feed(FeedError::Gone { .. }) => Kind::Blocked,
-                PhaseError::Feed(FeedError::Prove { why, .. }) | PhaseError::Unproven { why, .. } => of_proof(why),
+                PhaseError::Source(error) => of_source(error),
+                PhaseError::Gone { .. } => Kind::Blocked,
+                PhaseError::Unproven { why, .. } => of_proof(why),
                 PhaseError::Tree { why, .. } => match &**why {
                     TreeError::Read(error) if !error.corrupt => Kind::Retry,
                     _ => Kind::Disagrees,
                 },
                 PhaseError::Damaged { .. } | PhaseError::Verdict(_) => Kind::Disagrees,
-                PhaseError::Source(_) | PhaseError::Target(_) | PhaseError::Record(_) => Kind::Retry,
+                PhaseError::Target(_) | PhaseError::Record(_) => Kind::Retry,
             },
             Error::Refusal(_) | Error::Invariant(_) => Kind::Bug,
             Error::Blocked { .. } => Kind::Blocked,
@@ -175,7 +175,7 @@ impl Error {
                 return format!("Nothing was changed. Continue with storeshift {release} or later.");
             }
             Error::Source(_)
-            | Error::Phase(PhaseError::Unproven { .. } | PhaseError::Feed(_) | PhaseError::Damaged { .. })
+            | Error::Phase(PhaseError::Unproven { .. } | PhaseError::Source(_) | PhaseError::Damaged { .. })
                 if self.kind() == Kind::Disagrees =>
             {
                 return "Nothing wrong was written: chunks are proven before they are recorded. The database given as the \
@@ -183,7 +183,7 @@ impl Error {
                         again, or choose another version with --at in a new target."
                     .to_owned();
             }
-            Error::Phase(PhaseError::Unproven { .. } | PhaseError::Feed(_)) if self.kind() == Kind::Blocked => {
+            Error::Phase(PhaseError::Unproven { .. } | PhaseError::Gone { .. }) if self.kind() == Kind::Blocked => {
                 return "The source is untouched. What was finished before stays recorded in the target; `storeshift abort` \
                         wipes it."
                     .to_owned();

@@ -91,7 +91,7 @@ impl Migrator {
         let job = journal.job()?;
         let recorder = Recorder::new(journal)?;
         crate::reconcile::target(recorder.state(), &target)?;
-        let feed = Box::new(RetainedVersions::new(source.clone(), tuning.recent_nodes()));
+        let feed = Box::new(RetainedVersions::new(source.clone()));
         let empty = Manifest { stores: Vec::new(), timestamp: None };
         let mut migrator = Migrator {
             source,
@@ -388,7 +388,7 @@ impl Migrator {
     fn sync(&mut self, applied: Version, to: Version) -> Result<(), PhaseError> {
         let Migrator { recorder, feed, target, manifest, progress, stop, tuning, .. } = self;
         let work = Work { manifest, progress, stop, tuning: *tuning };
-        phases::sync::run(work, feed.as_ref(), target, applied, to, &mut |to| {
+        phases::sync::run(work, feed.retained(), target, applied, to, &mut |to| {
             recorder.record_in_phase(&Event::Applied { to }, &Writes::Nothing)
         })
     }

@@ -3,7 +3,7 @@
 use crate::{
     iavl::{ProveError, tree::TreeError},
     model::{StoreKey, StoreKeyError, Verdict, Version},
-    source::{FeedError, SourceError},
+    source::SourceError,
     target::TargetError,
 };
 
@@ -19,9 +19,14 @@ pub enum PhaseError {
     /// The target could not be read or written.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The feed could not give a version.
-    #[error(transparent)]
-    Feed(#[from] FeedError),
+    /// A version, or the one before, is not retained.
+    #[error("{what} of version {version} is not in the database any more: it was pruned, or never written")]
+    Gone {
+        /// The version.
+        version: Version,
+        /// Which record or root.
+        what: String,
+    },
     /// The source does not prove against its own commit info.
     #[error("the source, store {store} at version {version}: {why}")]
     Unproven {

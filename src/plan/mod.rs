@@ -260,12 +260,6 @@ impl Tuning {
         self.memory / 32
     }
 
-    /// Bytes for the nodes of store/v1 that the feed remembers; taken from what [`Tuning::gulps`] needs while restoring.
-    #[must_use]
-    pub fn recent_nodes(&self) -> usize {
-        self.memory / 24
-    }
-
     /// Bytes for the block cache of one engine of the target.
     #[must_use]
     pub fn engine_cache(&self) -> usize {

@@ -10,7 +10,6 @@ mod error;
 mod feed;
 pub mod leveldb;
 mod memory;
-mod recent;
 mod rootmulti;
 
 use crate::{
@@ -20,7 +19,7 @@ use crate::{
 
 pub use engine::{Engine, PointReader};
 pub use error::SourceError;
-pub use feed::{Feed, FeedError, RetainedVersions, StoreChange, StoreUpdate, VersionChanges};
+pub use feed::{Feed, RetainedVersions};
 pub use memory::MemoryEngine;
 pub use rootmulti::{Rootmulti, open};
 

@@ -21,7 +21,7 @@ mod resident;
 pub(in crate::iavl) mod tests;
 
 use super::{NodeKey, NodeReader, ReadError, node::NodeError};
-use crate::model::{Change, Hash, Version};
+use crate::model::{Change, ChangeRef, Hash, Version};
 use resident::{Link, Source};
 
 /// One store's tree at a version, with changes on the way to the next.
@@ -137,6 +137,17 @@ impl Tree {
                 Some(value) => tree.set(reader, &change.key, value),
                 None => tree.remove(reader, &change.key),
             })
+        })
+    }
+
+    /// As [`Tree::apply`], with one set or removal.
+    ///
+    /// # Errors
+    /// As [`Tree::apply`].
+    pub fn change<R: NodeReader>(&mut self, reader: &mut R, change: ChangeRef<'_>) -> Result<(), TreeError> {
+        self.whole(|tree| match change.value {
+            Some(value) => tree.set(reader, change.key, value),
+            None => tree.remove(reader, change.key),
         })
     }
 

@@ -1,0 +1,178 @@
+//! One store's part in a stretch: what its tree grew by goes to SC as records and to SS as pairs.
+//!
+//! Takes what [`Growth`] proves and nothing else; hands a version for which that does not go to [`super::replay`].
+
+use super::{
+    super::{PhaseError, conclude::root_key},
+    replay::Replay,
+    stretch::Stretch,
+};
+use crate::{
+    iavl::{
+        Access, NodeKey, NodeReader, ProveError, RecordStream,
+        growth::{Growth, Readers, Trunk},
+    },
+    model::{Hash, StoreKey, Version},
+    source::StoreRoot,
+    target::Commitment,
+};
+use std::sync::{PoisonError, atomic::Ordering};
+
+/// So many bytes of one store are worth a table of their own. Fewer would stay where they are as files of their own, too
+/// many to be kept open; batches the engine merges.
+const TABLE_BYTES: usize = 4 << 20;
+
+/// What one worker keeps from store to store.
+#[derive(Default)]
+pub(super) struct StoreWork {
+    growth: Growth,
+}
+
+impl StoreWork {
+    /// Applies all versions of the stretch to a store that was there before it.
+    pub fn apply(&mut self, stretch: &Stretch<'_>, store: &StoreKey) -> Result<(), PhaseError> {
+        let roots: Vec<Hash> = stretch.infos.iter().map(|info| stretch.root(store, info.version)).collect();
+        let mut rest = roots.as_slice();
+        let mut at = stretch.from();
+        let mut trunk = None;
+        let mut replay = None;
+        while !rest.is_empty() {
+            stretch.work.heed_stop()?;
+            let grown_on = match trunk.take() {
+                Some(trunk) => trunk,
+                None => find_trunk(stretch, store, at)?,
+            };
+            let count = match self.read(stretch, store, grown_on, rest)? {
+                Ok(count) => count,
+                Err(why) => {
+                    tracing::debug!(%store, after = %at, %why, "does not prove as a stretch");
+                    0
+                }
+            };
+            if count == 0 {
+                let replay = replay.get_or_insert_with(|| Replay::new(stretch, store));
+                at = at.next();
+                replay.apply(at)?;
+                rest = rest.get(1..).unwrap_or_default();
+                continue;
+            }
+            tracing::debug!(%store, after = %at, versions = count, records = self.growth.record_count(), "grown");
+            self.write(stretch, store, at, count)?;
+            trunk = self.growth.trunk();
+            replay = None;
+            at = Version(at.0 + count as u64);
+            rest = rest.get(count..).unwrap_or_default();
+        }
+        Ok(())
+    }
+
+    /// Reads as many versions as fit the memory of one worker; if none does, tries once more with all that others leave.
+    fn read(
+        &mut self,
+        stretch: &Stretch<'_>,
+        store: &StoreKey,
+        trunk: Trunk,
+        roots: &[Hash],
+    ) -> Result<Result<usize, ProveError>, PhaseError> {
+        let mut grown = stretch.source.nodes(store, Access::Runs);
+        let mut source = stretch.source.nodes(store, Access::Points);
+        // Without an SC that is written the tree of store/v1 itself is what the versions grow on.
+        let mut target: Box<dyn NodeReader + Send + '_> = match stretch.sc {
+            Some(sc) => sc.nodes(store, Access::Points)?,
+            None => stretch.source.nodes(store, Access::Points),
+        };
+        let mut readers = Readers { grown: &mut grown, source: &mut source, target: &mut target };
+        // Half of the memory is shared, the other half is for who needs more.
+        let half = stretch.work.tuning.gulps() / 2;
+        let room = half / stretch.work.tuning.workers.max(1);
+        match self.growth.read(&mut readers, trunk, roots, room) {
+            Ok(0) => {
+                let _large = stretch.large.lock().unwrap_or_else(PoisonError::into_inner);
+                let read = self.growth.read(&mut readers, trunk, roots, half);
+                Ok(read)
+            }
+            read => Ok(read),
+        }
+    }
+
+    /// Hands on what a store grew by.
+    fn write(&self, stretch: &Stretch<'_>, store: &StoreKey, from: Version, versions: usize) -> Result<(), PhaseError> {
+        if let Some(sc) = stretch.sc {
+            let mut records = Counted { records: self.growth.records(), count: 0 };
+            write_records(sc, store, &mut records, self.growth.bytes())?;
+            if records.count != self.growth.record_count() {
+                return Err(PhaseError::Bug("a stretch has fewer records than nodes"));
+            }
+        }
+        let mut changes = 0;
+        for number in 0..versions {
+            let version = Version(from.0 + number as u64 + 1);
+            let mut of_version = self.growth.changes(number).inspect(|_| changes += 1).peekable();
+            match stretch.ss {
+                Some(ss) if of_version.peek().is_some() => ss.write_changes(store, version, &mut of_version)?,
+                _ => of_version.for_each(drop),
+            }
+        }
+        stretch.changes.fetch_add(changes, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+/// Records of versions lie above all older ones of their store, so a table of them finds its final place at once.
+pub(super) fn write_records(
+    sc: &dyn Commitment,
+    store: &StoreKey,
+    records: &mut dyn RecordStream,
+    bytes: usize,
+) -> Result<(), PhaseError> {
+    if bytes >= TABLE_BYTES { Ok(sc.load(store, records, true)?()?) } else { Ok(sc.write_records(store, records)?) }
+}
+
+/// The store's tree at a version.
+fn find_trunk(stretch: &Stretch<'_>, store: &StoreKey, version: Version) -> Result<Trunk, PhaseError> {
+    let hash = stretch.root(store, version);
+    let source = stretch.source_root(store, version)?;
+    let target = match stretch.sc {
+        Some(sc) => stretch.target_root(sc, store, version)?,
+        None => source,
+    };
+    Ok(Trunk { version, hash, root: source.zip(target) })
+}
+
+impl Stretch<'_> {
+    /// Where the root of a store is in store/v1; none for the empty tree.
+    pub fn source_root(&self, store: &StoreKey, version: Version) -> Result<Option<NodeKey>, PhaseError> {
+        let gone = || PhaseError::Gone { version, what: format!("the root of store {store}") };
+        match self.source.root(store, version)?.ok_or_else(gone)? {
+            StoreRoot::Empty => Ok(None),
+            StoreRoot::At(key) => Ok(Some(key)),
+        }
+    }
+
+    /// As [`Stretch::source_root`], in SC.
+    pub fn target_root(
+        &self,
+        sc: &dyn Commitment,
+        store: &StoreKey,
+        version: Version,
+    ) -> Result<Option<NodeKey>, PhaseError> {
+        root_key(sc, store, version)?.ok_or_else(|| {
+            let what = format!("there is no root record of version {version}");
+            PhaseError::Verdict(crate::model::Verdict::Store { store: store.clone(), what })
+        })
+    }
+}
+
+/// A stream that counts what it hands out.
+struct Counted<R> {
+    records: R,
+    count: usize,
+}
+
+impl<R: RecordStream> RecordStream for Counted<R> {
+    fn next(&mut self) -> Option<(NodeKey, &[u8])> {
+        let record = self.records.next()?;
+        self.count += 1;
+        Some(record)
+    }
+}

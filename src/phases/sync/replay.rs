@@ -1,0 +1,132 @@
+//! One version of one store, replayed: the proven difference to the version before is applied to SC's own tree.
+//!
+//! The long way, for what [`super::grow`] cannot take: a version larger than the memory for it, a tree that was not numbered as
+//! it grew, and data that does not prove. Source and target are read apart here, so an error says whose fault it is.
+
+use super::{super::PhaseError, grow::write_records, stretch::Stretch};
+use crate::{
+    iavl::{
+        Access, Claim, ProveError,
+        diff::{OldTree, diff},
+        tree::{Tree, TreeError},
+    },
+    model::{Change, ChangeRef, StoreKey, Verdict, Version},
+    target::{Commitment, RecordRun, Storage},
+};
+use std::sync::atomic::Ordering;
+
+/// Nodes of the tree kept in memory from one version to the next.
+const RESIDENT: usize = 20_000;
+/// Bytes of a batch of pairs.
+const BATCH_BYTES: usize = 1 << 20;
+
+pub(super) struct Replay<'a> {
+    stretch: &'a Stretch<'a>,
+    store: &'a StoreKey,
+    /// SC's tree at the version replayed last.
+    tree: Option<Tree>,
+}
+
+impl<'a> Replay<'a> {
+    pub fn new(stretch: &'a Stretch<'a>, store: &'a StoreKey) -> Replay<'a> {
+        Replay { stretch, store, tree: None }
+    }
+
+    /// Applies one version; the one before is there.
+    pub fn apply(&mut self, version: Version) -> Result<(), PhaseError> {
+        if let Some(sc) = self.stretch.sc {
+            self.apply_tree(sc, version)?;
+        }
+        // After the root is right, so that nothing wrong is written even above the watermark.
+        let mut count = 0;
+        match self.stretch.ss {
+            Some(ss) => self.apply_pairs(ss, version, &mut count)?,
+            None => self.changes(version, &mut |_| {
+                count += 1;
+                true
+            })?,
+        }
+        self.stretch.changes.fetch_add(count, Ordering::SeqCst);
+        Ok(())
+    }
+
+    /// Hands on what the version changed. Sets are proven; removals are right if a replay of them is.
+    fn changes(&self, version: Version, sink: &mut dyn FnMut(ChangeRef<'_>) -> bool) -> Result<(), PhaseError> {
+        let before = Version(version.0.saturating_sub(1));
+        let old = self.stretch.source_root(self.store, before)?.map(|root| OldTree { root, version: before });
+        let hash = self.stretch.root(self.store, version);
+        let new = self.stretch.source_root(self.store, version)?.map(|key| Claim { key, hash });
+        let mut nodes = self.stretch.source.nodes(self.store, Access::Points);
+        match diff(&mut nodes, old, new, &mut |key, value| sink(ChangeRef { key, value })) {
+            // Whoever stopped has its own reason.
+            Ok(()) | Err(ProveError::Sink) => Ok(()),
+            Err(why) => Err(PhaseError::unproven(self.store, version, why)),
+        }
+    }
+
+    fn apply_tree(&mut self, sc: &dyn Commitment, version: Version) -> Result<(), PhaseError> {
+        let before = Version(version.0.saturating_sub(1));
+        let mut tree = match self.tree.take() {
+            Some(tree) if tree.version() == before => tree,
+            _ => Tree::load(self.stretch.target_root(sc, self.store, before)?, before),
+        };
+        let mut nodes = sc.nodes(self.store, Access::Points)?;
+        let broken = |why: TreeError| PhaseError::Tree { store: self.store.clone(), version, why: Box::new(why) };
+        let mut failed = None;
+        self.changes(version, &mut |change| match tree.change(&mut nodes, change) {
+            Ok(()) => true,
+            Err(why) => {
+                failed = Some(why);
+                false
+            }
+        })?;
+        if let Some(why) = failed {
+            return Err(broken(why));
+        }
+        let committed = tree.commit(&mut nodes, version).map_err(broken)?;
+        let expected = self.stretch.root(self.store, version);
+        if committed.hash != expected {
+            let (store, found) = (self.store.clone(), committed.hash);
+            return Err(PhaseError::Verdict(Verdict::Root { store, version, expected, found }));
+        }
+        let mut run = RecordRun::default();
+        for (key, record) in committed.records {
+            let taken = run.push(|out| {
+                out.extend_from_slice(&record);
+                Some(key)
+            });
+            if taken.is_none() {
+                return Err(PhaseError::Bug("one version of a store is larger than a run can be"));
+            }
+        }
+        let bytes = run.size();
+        drop(nodes);
+        write_records(sc, self.store, &mut run.sorted(), bytes)?;
+        tree.forget(RESIDENT);
+        self.tree = Some(tree);
+        Ok(())
+    }
+
+    fn apply_pairs(&self, ss: &dyn Storage, version: Version, count: &mut u64) -> Result<(), PhaseError> {
+        let mut batch: Vec<Change> = Vec::new();
+        let (mut bytes, mut failed) = (0, Ok(()));
+        let write = |batch: &mut Vec<Change>| {
+            let written = ss.write_changes(self.store, version, &mut batch.iter().map(Change::borrow));
+            batch.clear();
+            written
+        };
+        self.changes(version, &mut |change| {
+            *count += 1;
+            let change = Change { key: change.key.to_vec(), value: change.value.map(<[u8]>::to_vec) };
+            bytes += change.key.len() + change.value.as_ref().map_or(0, Vec::len);
+            batch.push(change);
+            if bytes >= BATCH_BYTES {
+                bytes = 0;
+                failed = write(&mut batch);
+            }
+            failed.is_ok()
+        })?;
+        failed?;
+        Ok(write(&mut batch)?)
+    }
+}
