@@ -110,22 +110,35 @@ impl Base {
         let Some((at, target_at)) = trunk.root else { return Ok(true) };
         let root = self.meet(at, target_at, u8::MAX, None)?;
         self.root = Some(root);
-        // The newest version first: no child is newer than its parent, and so SC is read from its end to its beginning.
+        // The newest version first: no child is newer than its parent. Within a version a node's children lie after it in pre-order,
+        // before it in the post-order of what was migrated; what lies nearest is read next.
         let mut pending: BTreeMap<Version, Vec<(u32, u32)>> = BTreeMap::new();
         pending.entry(at.version).or_default().push((target_at.nonce, root));
-        let mut stack = Vec::new();
-        while let Some((version, mut indices)) = pending.pop_last() {
-            indices.sort_unstable_by_key(|index| std::cmp::Reverse(*index));
-            for (_, index) in indices {
-                stack.push(index);
-                while let Some(index) = stack.pop() {
+        let mut stack: Vec<(u32, u32)> = Vec::new();
+        let mut ascends = true;
+        while let Some((version, mut begins)) = pending.pop_last() {
+            begins.sort_unstable();
+            if !ascends {
+                begins.reverse();
+            }
+            for begin in begins {
+                stack.push(begin);
+                while let Some((nonce, index)) = stack.pop() {
+                    let before = stack.len();
                     for child in self.read_one(source, target, index)?.into_iter().flatten() {
                         let Some(node) = self.nodes.get(child as usize) else { continue };
+                        let at = (node.target.nonce, child);
                         if node.target.version == version {
-                            stack.push(child);
+                            ascends = at.0 > nonce;
+                            stack.push(at);
                         } else {
-                            pending.entry(node.target.version).or_default().push((node.target.nonce, child));
+                            pending.entry(node.target.version).or_default().push(at);
                         }
+                    }
+                    if let Some([first, second]) = stack.get_mut(before..)
+                        && first.0.abs_diff(nonce) < second.0.abs_diff(nonce)
+                    {
+                        std::mem::swap(first, second);
                     }
                     if self.size() > room {
                         return Ok(false);

@@ -78,7 +78,7 @@ impl StoreWork {
         let mut source = stretch.source.nodes(store, Access::Points);
         // Without an SC that is written the tree of store/v1 itself is what the versions grow on.
         let mut target: Box<dyn NodeReader + Send + '_> = match stretch.sc {
-            Some(sc) => sc.nodes(store, Access::Points)?,
+            Some(sc) => sc.nodes(store, Access::Runs)?,
             None => stretch.source.nodes(store, Access::Points),
         };
         let mut readers = Readers { grown: &mut grown, source: &mut source, target: &mut target };

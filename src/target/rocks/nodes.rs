@@ -7,9 +7,10 @@ use crate::{
     target::TargetError,
 };
 use rocksdb::DBRawIterator;
+use std::cmp::Ordering;
 
 /// How far the next record may be from the last one before seeking is cheaper than stepping.
-const STEPS: usize = 8;
+const STEPS: u32 = 12;
 
 pub(super) struct Walk<'a> {
     pub(super) of: &'a RocksCommitment,
@@ -84,11 +85,17 @@ impl NodeReader for Nearby<'_> {
 
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         record_key(&self.store, key, &mut self.key);
-        // Records are asked for from the newest down, so the next one is usually just before the last one.
-        for _ in 0..STEPS {
-            match self.records.key() {
-                Some(at) if at > self.key.as_slice() => self.records.prev(),
-                _ => break,
+        // Within a version a nonce tells how far away a record is at most.
+        let length = self.store.as_str().len();
+        let last = self.records.key().and_then(|last| NodeKey::from_bytes(last.get(length..)?));
+        let steps = last.filter(|last| last.version == key.version).map_or(u32::MAX, |at| at.nonce.abs_diff(key.nonce));
+        if steps <= STEPS {
+            for _ in 0..steps {
+                match self.records.key().map(|last| last.cmp(&self.key)) {
+                    Some(Ordering::Less) => self.records.next(),
+                    Some(Ordering::Greater) => self.records.prev(),
+                    Some(Ordering::Equal) | None => break,
+                }
             }
         }
         if self.records.key() != Some(&self.key) {
