@@ -1,7 +1,7 @@
 //! What one store's tree grew by over a stretch of versions: read from the database that retains them, proven, and handed
 //! on as SC records and as pairs.
 //!
-//! Owns the nodes that the versions of a stretch made, all in memory, and of the tree they grew on ([`base`]) only what
+//! Owns the nodes that the versions of a stretch made, all in memory, and of the tree they grew on (`base`) only what
 //! they touch: the nodes they replaced and the subtrees they kept. Native trees number the nodes of a version in pre-order, so
 //! what a stretch made is one run of neighbouring records in store/v1, and the very records that SC needs: only where they
 //! name a node of the base does SC know it by another key.

@@ -1,9 +1,9 @@
 //! Syncing: versions after the snapshot are applied; each store's root is compared with that of store/v1 before any version
 //! with it is said to exist, and so is the app hash.
 //!
-//! The database retains those versions, so they are applied by the stretch ([`stretch`]): store by store, several at a time,
-//! what its tree grew by ([`grow`]). A version of a store for which that does not go is replayed ([`replay`]), which also
-//! tells who is at fault; stores that an upgrade begins or drops have their own way ([`upgrade`]).
+//! The database retains those versions, so they are applied by the stretch (`stretch`): store by store, several at a time,
+//! what its tree grew by (`grow`). A version of a store for which that does not go is replayed (`replay`), which also
+//! tells who is at fault; stores that an upgrade begins or drops have their own way (`upgrade`).
 
 mod grow;
 mod replay;
