@@ -184,12 +184,8 @@ fn assemble(
 #[cfg(feature = "rocksdb")]
 fn engines(place: &Place, job: JobId, parts: Parts, tuning: Tuning) -> Result<Target, Error> {
     use crate::target::rocks::{EngineTuning, RocksCommitment, RocksStorage};
-    let engine = EngineTuning {
-        cache: tuning.engine_cache(),
-        live_cache: tuning.live_cache(),
-        write_buffer: tuning.engine_cache(),
-        jobs: tuning.workers,
-    };
+    let engine =
+        EngineTuning { cache: tuning.engine_cache(), write_buffer: tuning.engine_cache(), jobs: tuning.workers };
     let mut target = Target { sc: None, ss: None };
     if parts.sc() {
         place.claim(&place.sc(), job)?;

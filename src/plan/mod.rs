@@ -266,10 +266,11 @@ impl Tuning {
         self.memory / 16
     }
 
-    /// Bytes for the block cache of SC once versions are applied one by one.
+    /// Bytes for what trees grow by while versions are applied. Less than [`Tuning::gulps`]: the engines' write buffers are
+    /// in use then.
     #[must_use]
-    pub fn live_cache(&self) -> usize {
-        self.memory / 4
+    pub fn stretches(&self) -> usize {
+        self.memory / 16 * 8
     }
 
     /// Checks that values are in range.

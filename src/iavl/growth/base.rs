@@ -11,7 +11,7 @@ use super::{
         node::{inner_hash, leaf_hash},
         prove::{check_inner_key, check_shape, current, decode, read_record},
     },
-    Below, Link, Trunk,
+    Below, Link, Trunk, make_room,
 };
 use crate::model::{Hash, Version};
 use std::collections::{BTreeMap, HashMap};
@@ -79,6 +79,7 @@ impl Base {
         let next = self.nodes.len() as u32;
         let index = *self.wanted.entry(source).or_insert(next);
         if index == next {
+            make_room(&mut self.nodes, 1);
             self.nodes.push(Old::new(source));
         }
         index as usize
@@ -246,6 +247,7 @@ impl Base {
         let index = match self.wanted.get(&source) {
             Some(index) => *index,
             None => {
+                make_room(&mut self.nodes, 1);
                 self.nodes.push(Old::new(source));
                 self.nodes.len() as u32 - 1
             }
@@ -315,6 +317,7 @@ impl Base {
     }
 
     fn keep_key(&mut self, key: &[u8]) -> (u32, u32) {
+        make_room(&mut self.keys, key.len());
         let start = self.keys.len() as u32;
         self.keys.extend_from_slice(key);
         (start, self.keys.len() as u32)

@@ -57,6 +57,8 @@ pub struct Growth {
     base: Base,
     /// Leaves that a version did not keep, by version and key.
     gone: Vec<Link>,
+    /// What the base took last time, for every [`SHARE`] bytes of the versions.
+    base_share: Option<usize>,
     /// Nodes of the version being read that are still to come, the next one last, and the height above them.
     unread: Vec<(Link, u8)>,
 }
@@ -125,6 +127,12 @@ impl Link {
     }
 }
 
+/// The base's share of the memory is counted in this part of what the versions themselves take.
+const SHARE: usize = 16;
+
+/// Bytes that are enough for most records.
+const ORDINARY_RECORD: usize = 4096;
+
 /// What a node of the stretch costs beside its record.
 const NODE_BYTES: usize = size_of::<Grown>() + size_of::<Link>();
 
@@ -153,21 +161,25 @@ impl Growth {
         for number in 0..roots.len() {
             let at = Version(self.from.0 + number as u64 + 1);
             self.read_version(&mut *readers.grown, at, room)?;
-            // A node of the base that is kept costs about as much as a new one, one that is replaced too, and there are
-            // fewer of both: they are paths that neighbours share.
             if self.size() > room {
                 // The last one was not read to its end.
                 self.keep_versions(number);
                 break;
             }
-            if self.size() > room / 2 {
+            // What the base is going to take is known from the stretch before.
+            let base = self.base_share.map_or(self.size(), |share| self.size() / SHARE * share);
+            if self.size() + base > room {
                 break;
             }
         }
+        let grown = self.size();
         while !self.versions.is_empty() {
             self.mark_live();
             let (source, target) = (&mut *readers.source, &mut *readers.target);
             if self.base.read(source, target, trunk, room.saturating_sub(self.size()))? {
+                let base = self.size().saturating_sub(grown);
+                // A little more than it took this time.
+                self.base_share = Some(base / (grown / SHARE).max(1) + 2);
                 self.prove(readers.target, roots)?;
                 self.find_gone()?;
                 return Ok(self.versions.len());
@@ -302,7 +314,10 @@ impl Growth {
         if node.height >= above {
             return Err(ProveError::Shape { at, what: "it is not lower than its parent" });
         }
+        make_room(&mut self.nodes, 1);
         self.nodes.push(node);
+        // For the next record.
+        make_room(&mut self.bytes, ORDINARY_RECORD);
         Ok(())
     }
 
@@ -433,6 +448,13 @@ impl Growth {
     fn key(&self, node: &Grown) -> &[u8] {
         let start = usize::from(node.key_at);
         self.record(node).get(start..start + node.key_length as usize).unwrap_or_default()
+    }
+}
+
+/// Makes a buffer a quarter larger when it is full: doubling would take memory that nobody counts.
+fn make_room<T>(buffer: &mut Vec<T>, more: usize) {
+    if buffer.capacity() - buffer.len() < more {
+        buffer.reserve_exact(more.max(buffer.capacity() / 4));
     }
 }
 

@@ -26,6 +26,8 @@ const TABLE_BYTES: usize = 4 << 20;
 #[derive(Default)]
 pub(super) struct StoreWork {
     growth: Growth,
+    /// Its buffers are larger than this worker's share.
+    is_large: bool,
 }
 
 impl StoreWork {
@@ -59,6 +61,9 @@ impl StoreWork {
             tracing::debug!(%store, after = %at, versions = count, records = self.growth.record_count(), "grown");
             self.write(stretch, store, at, count)?;
             trunk = self.growth.trunk();
+            if std::mem::take(&mut self.is_large) {
+                self.growth = Growth::default();
+            }
             replay = None;
             at = Version(at.0 + count as u64);
             rest = rest.get(count..).unwrap_or_default();
@@ -66,7 +71,7 @@ impl StoreWork {
         Ok(())
     }
 
-    /// Reads as many versions as fit the memory of one worker; if none does, tries once more with all that others leave.
+    /// Reads as many versions as fit the memory of one worker; if none does, tries once more with the memory of all.
     fn read(
         &mut self,
         stretch: &Stretch<'_>,
@@ -82,17 +87,17 @@ impl StoreWork {
             None => stretch.source.nodes(store, Access::Points),
         };
         let mut readers = Readers { grown: &mut grown, source: &mut source, target: &mut target };
-        // Half of the memory is shared, the other half is for who needs more.
-        let half = stretch.work.tuning.gulps() / 2;
-        let room = half / stretch.work.tuning.workers.max(1);
-        match self.growth.read(&mut readers, trunk, roots, room) {
-            Ok(0) => {
-                let _large = stretch.large.lock().unwrap_or_else(PoisonError::into_inner);
-                let read = self.growth.read(&mut readers, trunk, roots, half);
-                Ok(read)
-            }
-            read => Ok(read),
+        let all = stretch.work.tuning.stretches();
+        let read = {
+            let _shared = stretch.memory.read().unwrap_or_else(PoisonError::into_inner);
+            self.growth.read(&mut readers, trunk, roots, all / stretch.work.tuning.workers.max(1))
+        };
+        if !matches!(read, Ok(0)) {
+            return Ok(read);
         }
+        self.is_large = true;
+        let _alone = stretch.memory.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.growth.read(&mut readers, trunk, roots, all))
     }
 
     /// Hands on what a store grew by.

@@ -14,7 +14,7 @@ use crate::{
     source::Source,
     target::{Commitment, Storage, Target},
 };
-use std::sync::{Mutex, atomic::AtomicU64};
+use std::sync::{RwLock, atomic::AtomicU64};
 
 /// So many changes are applied before they are made durable and recorded: a few seconds of work, which is what a crash costs.
 const CHANGES: u64 = 200_000;
@@ -47,8 +47,8 @@ pub(super) struct Stretch<'a> {
     pub ss: Option<&'a dyn Storage>,
     /// Changes applied.
     pub changes: AtomicU64,
-    /// Taken by whoever needs more memory than its share.
-    pub large: Mutex<()>,
+    /// Shared by those who read with their share of the memory, taken alone by who needs all of it.
+    pub memory: RwLock<()>,
 }
 
 impl<'a> Stretches<'a> {
@@ -112,8 +112,8 @@ impl<'a> Stretches<'a> {
                 infos.push(info);
             }
         }
-        let (changes, large) = (AtomicU64::new(0), Mutex::new(()));
-        Ok(Stretch { work: self.work, source: self.source, before, infos, sc, ss, changes, large })
+        let (changes, memory) = (AtomicU64::new(0), RwLock::new(()));
+        Ok(Stretch { work: self.work, source: self.source, before, infos, sc, ss, changes, memory })
     }
 
     fn info(&self, version: Version) -> Result<CommitInfo, PhaseError> {

@@ -17,7 +17,7 @@ use crate::{
     model::{CommitInfo, StoreKey, Version},
     target::{Commitment, Landing, TargetError, commit_info},
 };
-use rocksdb::{Cache, DB, ReadOptions, WriteBatch};
+use rocksdb::{DB, ReadOptions, WriteBatch};
 use std::{
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError, atomic::AtomicU64},
@@ -28,8 +28,6 @@ pub struct RocksCommitment {
     pub(super) db: DB,
     pub(super) path: PathBuf,
     pub(super) staging: PathBuf,
-    cache: Cache,
-    live_cache: usize,
     pub(super) runs: Runs,
     /// Threads for merging.
     jobs: usize,
@@ -65,8 +63,6 @@ impl RocksCommitment {
             db,
             path: path.to_owned(),
             staging: staging.to_owned(),
-            cache,
-            live_cache: tuning.live_cache,
             runs: Runs::open(runs)?,
             jobs: tuning.jobs.max(1),
             files: AtomicU64::new(0),
@@ -232,7 +228,6 @@ impl Commitment for RocksCommitment {
     }
 
     fn end_bulk(&self) -> Result<(), TargetError> {
-        self.cache.clone().set_capacity(self.live_cache);
         self.db.set_options(&options::LIVE).map_err(self.error("end bulk loading"))
     }
 

@@ -6,10 +6,8 @@ use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, LruCacheOpt
 /// Bounds for one engine.
 #[derive(Clone, Copy, Debug)]
 pub struct EngineTuning {
-    /// Bytes of block cache while loading in bulk.
+    /// Bytes of block cache.
     pub cache: usize,
-    /// Bytes of block cache from then on, when subtrees take no memory any more.
-    pub live_cache: usize,
     /// Bytes of one memtable.
     pub write_buffer: usize,
     /// Threads for flushes and compactions.
@@ -18,7 +16,7 @@ pub struct EngineTuning {
 
 impl Default for EngineTuning {
     fn default() -> EngineTuning {
-        EngineTuning { cache: 32 << 20, live_cache: 32 << 20, write_buffer: 16 << 20, jobs: 2 }
+        EngineTuning { cache: 32 << 20, write_buffer: 16 << 20, jobs: 2 }
     }
 }
 
