@@ -83,13 +83,17 @@ impl Cursor {
     #[inline]
     fn read_calm(&mut self, key: &[u8]) -> Result<Option<u64>, LeveldbError> {
         let Some(calm) = &self.calm else { return Ok(None) };
-        if key <= calm.above.as_slice() || calm.until.as_deref().is_some_and(|until| key >= until) {
+        let (Some(track), Some(run)) = (self.tracks.get_mut(calm.run), self.inner.runs.get(calm.run)) else {
+            return Ok(None);
+        };
+        if calm.until.as_deref().is_some_and(|until| key >= until) {
             return Ok(None);
         }
-        match (self.tracks.get_mut(calm.run), self.inner.runs.get(calm.run)) {
-            (Some(track), Some(run)) => track.find(&self.inner, run, &mut Wanted::new(key)),
-            _ => Ok(None),
+        // The track has been at the begin of the stretch, so what lies ahead of it lies in the stretch.
+        if let Some(tag) = track.step_to(key)? {
+            return Ok(Some(tag));
         }
+        if key <= calm.above.as_slice() { Ok(None) } else { track.find(&self.inner, run, &mut Wanted::new(key)) }
     }
 
     /// The stretch above `key`, which was found in this run, that has no entries in the runs before it.

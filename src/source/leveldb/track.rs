@@ -104,6 +104,39 @@ impl Track {
         self.search(inner, run, wanted)
     }
 
+    /// Steps on to an entry of `key` if that is among the next few in this block, as it nearly always is where a whole run is
+    /// read. Otherwise nothing is known, and the place may be lost.
+    #[inline]
+    pub(super) fn step_to(&mut self, key: &[u8]) -> Result<Option<u64>, LeveldbError> {
+        let (true, true, Some(block)) = (self.searched, self.spot.is_valid(), self.block.as_ref()) else {
+            return Ok(None);
+        };
+        // Not from an entry of the same key: the next one may be an older one of it.
+        if self.spot.user() >= key {
+            return Ok(None);
+        }
+        for _ in 0..STRIDE {
+            let order = match block.step(&mut self.spot) {
+                Ok(true) => self.spot.user().cmp(key),
+                Ok(false) => break,
+                Err(e) => {
+                    self.searched = false;
+                    return Err(self.broken(e));
+                }
+            };
+            if order.is_eq() {
+                self.floor.clear();
+                self.floor.extend_from_slice(key);
+                return self.put_or_delete().map(Some);
+            }
+            if order.is_gt() {
+                break;
+            }
+        }
+        self.searched = false;
+        Ok(None)
+    }
+
     /// Value of the entry last found.
     pub(super) fn value(&self) -> &[u8] {
         match &self.block {
