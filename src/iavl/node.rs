@@ -6,7 +6,7 @@
 
 use super::{
     NodeKey,
-    sha256::sha256,
+    sha256::{self, sha256},
     varint::{Fields, put_bytes, put_zz, uv_len},
 };
 use crate::model::{Hash, Version};
@@ -173,7 +173,8 @@ pub fn inner_hash(height: u8, size: u64, version: Version, left: &Hash, right: &
     preimage.hash()
 }
 
-/// What a Merkle hash is taken over. Most of it fits the array, so that nothing is allocated and the hasher is fed once.
+/// What a Merkle hash is taken over. Most of it fits the array, so that nothing is allocated, and is padded and hashed where
+/// it was gathered.
 struct Preimage {
     gathered: [u8; Preimage::GATHERED],
     length: usize,
@@ -181,13 +182,15 @@ struct Preimage {
 }
 
 impl Default for Preimage {
+    #[inline]
     fn default() -> Preimage {
         Preimage { gathered: [0; Preimage::GATHERED], length: 0, hasher: None }
     }
 }
 
 impl Preimage {
-    const GATHERED: usize = 192;
+    /// Three blocks: keys of up to 140 bytes.
+    const GATHERED: usize = 3 * sha256::BLOCK;
 
     #[inline]
     fn bytes(&mut self, bytes: &[u8]) {
@@ -196,6 +199,11 @@ impl Preimage {
             self.length += bytes.len();
             return;
         }
+        self.spill(bytes);
+    }
+
+    #[cold]
+    fn spill(&mut self, bytes: &[u8]) {
         let hasher = self.hasher.get_or_insert_default();
         hasher.update(self.gathered.get(..self.length).unwrap_or_default());
         hasher.update(bytes);
@@ -217,12 +225,14 @@ impl Preimage {
     }
 
     #[inline]
-    fn hash(self) -> Hash {
-        let rest = self.gathered.get(..self.length).unwrap_or_default();
-        match self.hasher {
-            None => Hash(sha256(rest)),
-            Some(hasher) => Hash(hasher.chain_update(rest).finalize().into()),
+    fn hash(mut self) -> Hash {
+        if self.hasher.is_none()
+            && let Some(hash) = sha256::in_place(&mut self.gathered, self.length)
+        {
+            return Hash(hash);
         }
+        let rest = self.gathered.get(..self.length).unwrap_or_default();
+        Hash(self.hasher.unwrap_or_default().chain_update(rest).finalize().into())
     }
 }
 

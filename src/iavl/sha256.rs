@@ -3,7 +3,10 @@
 
 use sha2::block_api::compress256;
 
-const BLOCK: usize = 64;
+/// Bytes of a block.
+pub(super) const BLOCK: usize = 64;
+/// Bytes that follow what is hashed, at least: a one, and its length in bits.
+const PADDING: usize = 1 + 8;
 
 /// Initial state: the first 32 bits of the fractional parts of the square roots of the first 8 primes (FIPS 180-4, 5.3.3).
 const INITIAL: [u32; 8] =
@@ -17,19 +20,36 @@ pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
     if !blocks.is_empty() {
         compress256(&mut state, blocks);
     }
-    // The rest, a one, zeros, and the length in bits: one block, or two where the length does not fit the first.
-    let mut end = [[0; BLOCK]; 2];
-    if let Some((to, after)) = end.as_flattened_mut().split_at_mut_checked(rest.len()) {
+    let mut end = [0; 2 * BLOCK];
+    if let Some(to) = end.get_mut(..rest.len()) {
         to.copy_from_slice(rest);
-        if let Some(one) = after.first_mut() {
-            *one = 0x80;
-        }
     }
-    let padded = if rest.len() + 1 + 8 <= BLOCK { end.split_at_mut(1).0 } else { &mut end };
-    if let Some(length) = padded.as_flattened_mut().last_chunk_mut::<8>() {
-        *length = (bytes.len() as u64).wrapping_mul(8).to_be_bytes();
+    if let Some(padded) = pad(&mut end, rest.len(), bytes.len()) {
+        compress256(&mut state, padded);
     }
-    compress256(&mut state, padded);
+    digest(state)
+}
+
+/// The SHA-256 of the first bytes of a buffer that is zero behind them, and is used for padding; none if that does not fit.
+#[inline]
+pub(super) fn in_place(buffer: &mut [u8], length: usize) -> Option<[u8; 32]> {
+    let mut state = INITIAL;
+    compress256(&mut state, pad(buffer, length, length)?);
+    Some(digest(state))
+}
+
+/// Appends what ends a message: a one, zeros, and the length of all of it in bits.
+#[inline]
+fn pad(buffer: &mut [u8], length: usize, all: usize) -> Option<&[[u8; BLOCK]]> {
+    let blocks = (length + PADDING).div_ceil(BLOCK);
+    let buffer = buffer.get_mut(..blocks * BLOCK)?;
+    *buffer.get_mut(length)? = 0x80;
+    *buffer.last_chunk_mut::<8>()? = (all as u64).wrapping_mul(8).to_be_bytes();
+    Some(buffer.as_chunks::<BLOCK>().0)
+}
+
+#[inline]
+fn digest(state: [u32; 8]) -> [u8; 32] {
     let mut hash = [0; 32];
     for (to, word) in hash.as_chunks_mut::<4>().0.iter_mut().zip(state) {
         *to = word.to_be_bytes();
@@ -46,7 +66,14 @@ mod tests {
     fn every_length_has_the_hash_of_the_general_hasher() {
         let bytes: Vec<u8> = (0..4096u32).map(|i| ((i * 31) >> 3) as u8).collect();
         for length in (0..300).chain([1000, 4096]) {
-            assert_eq!(sha256(&bytes[..length]), <[u8; 32]>::from(Sha256::digest(&bytes[..length])), "{length}");
+            let expected = <[u8; 32]>::from(Sha256::digest(&bytes[..length]));
+            assert_eq!(sha256(&bytes[..length]), expected, "{length}");
+            let mut buffer = [0; 192];
+            if let Some(gathered) = buffer.get_mut(..length) {
+                gathered.copy_from_slice(&bytes[..length]);
+            }
+            let hash = in_place(&mut buffer, length);
+            assert_eq!(hash, (length <= 192 - 9).then_some(expected), "{length} in place");
         }
     }
 }
