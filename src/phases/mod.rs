@@ -60,6 +60,11 @@ impl Work<'_> {
 /// Chunks that are done together by one worker: neighbours in one store.
 type Span = Vec<(ChunkId, Chunk)>;
 
+/// Puts work in the order in which to begin it: the largest first, so that no worker is left alone with it at the end.
+fn largest_first<T>(work: &mut [T], leaves: impl Fn(&T) -> u64) {
+    work.sort_by_key(|item| std::cmp::Reverse(leaves(item)));
+}
+
 /// Cuts open chunks, ascending by number, into spans of neighbours with at most about `leaves` leaves.
 fn spans(open: Vec<(ChunkId, Chunk)>, leaves: u64) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();

@@ -1,7 +1,7 @@
 //! Reading back: every chunk is read from the target and proven there: its nodes against the Merkle hash, its pairs
 //! against the digest taken when they were written.
 
-use super::{PhaseError, Work, in_parallel};
+use super::{PhaseError, Work, in_parallel, largest_first};
 use crate::{
     iavl::{Access, Claim, NodeReader, ProveError, ProvenNode, Sweep, Swept, numbering, prove},
     model::{Chunk, ChunkId, RecordDigest, Restored, StoreKey, Verdict, Version},
@@ -49,9 +49,10 @@ pub fn run(
     work: Work<'_>,
     target: &Target,
     height: Version,
-    written: Vec<Vec<Written>>,
+    mut written: Vec<Vec<Written>>,
     done: &mut dyn FnMut(Vec<ChunkId>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
+    largest_first(&mut written, |span| span.iter().map(|written| written.chunk.leaves).sum());
     in_parallel(
         work.tuning.workers,
         written,

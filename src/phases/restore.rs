@@ -1,6 +1,6 @@
 //! Restoring: chunks are read from store/v1, proven, and made durable in SC and SS, by several workers in any order.
 
-use super::{PhaseError, Span, Work, in_parallel, spans};
+use super::{PhaseError, Span, Work, in_parallel, largest_first, spans};
 use crate::{
     iavl::{Access, Claim, Fit, Forest, NodeKey, NodeReader, Proof, ProvenNode, numbering, prove},
     model::{Chunk, ChunkId, Digest, RecordDigest, Restored, StoreKey, Version},
@@ -50,9 +50,11 @@ fn run_or_repair(
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
     let leaf_bytes = LeafBytes::new(work.manifest.stores.len());
+    let mut spans = spans(open, SPAN_LEAVES);
+    largest_first(&mut spans, |span| span.iter().map(|(_, chunk)| chunk.leaves).sum());
     in_parallel(
         work.tuning.workers,
-        spans(open, SPAN_LEAVES),
+        spans,
         |forest: &mut Forest, span: Span, report| {
             SpanWork::new(work, source, target, height, &span, repair, &leaf_bytes)?.restore(forest, report)
         },
@@ -196,7 +198,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
     }
 
     /// Writes the chunks that are in memory.
-    fn load(&mut self, forest: &mut Forest, chunks: &[(ChunkId, Chunk)]) -> Result<Loaded<'a>, PhaseError> {
+    fn load(&mut self, forest: &Forest, chunks: &[(ChunkId, Chunk)]) -> Result<Loaded<'a>, PhaseError> {
         let mut loaded = Loaded { landings: Vec::new(), chunks: Vec::with_capacity(chunks.len()) };
         let mut pairs = self.loader()?;
         for (tree, ((id, chunk), proof)) in chunks.iter().zip(forest.proofs()).enumerate() {
