@@ -4,10 +4,14 @@
 //! ordinal, every child comes before its parent. One pass with a slot for every ordinal therefore hashes every leaf and
 //! compares every inner node with its two children, while records are read the way they lie. Owns those slots; hands
 //! back nothing but the verdict.
+//!
+//! The slots of a span are far more than a core's caches hold, and versions interleave, so nearly every look at a child would
+//! wait for memory. Records are therefore gathered into small batches, and whatever a batch is going to look at is asked for
+//! before the first of its records is met.
 
 use super::{
     Child, Node, NodeKey, ProveError, ProvenChildren, ProvenNode, RecordWalk,
-    node::{inner_hash, leaf_hash},
+    node::{NodeError, inner_hash, leaf_hash},
     numbering,
     prove::{KeyOrder, check_inner_key, check_shape},
 };
@@ -19,6 +23,15 @@ pub struct Sweep {
     slots: Vec<Slot>,
     keys: Vec<u8>,
     record: Vec<u8>,
+    batch: Batch,
+}
+
+/// Records of a walk that are still to be met.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    /// Where each record was read, and where it ends in `bytes`.
+    records: Vec<(NodeKey, usize)>,
 }
 
 /// What a sweep found.
@@ -52,6 +65,12 @@ pub const LEAF_BYTES: usize = 2 * size_of::<Slot>();
 /// Records passed over before it is cheaper to seek.
 const STEPS: u32 = 16;
 
+/// Records of a batch: enough for what they wait for to arrive together, few enough to stay in the nearest cache.
+const BATCH: usize = 32;
+
+/// Bytes of a record that is not worth copying into a batch.
+const LARGE: usize = 2048;
+
 /// Seeks that are always affordable; beyond, there must be several records read for each.
 const SEEKS: u64 = 1_000;
 
@@ -73,6 +92,7 @@ impl Sweep {
         self.slots.clear();
         self.slots.resize((high - low) as usize + 1, NOTHING);
         self.keys.clear();
+        self.batch.clear();
         for chunk in chunks {
             let from = (chunk.first_ordinal - begin) as usize;
             let to = (chunk.root_ordinal() - begin) as usize;
@@ -105,7 +125,7 @@ impl Sweep {
             if (low..=high).contains(&at.nonce) {
                 passed = 0;
                 met += 1;
-                self.meet(at, record, low)?;
+                self.gather(at, record, low)?;
                 continue;
             }
             passed += 1;
@@ -120,19 +140,73 @@ impl Sweep {
             let version = if at.nonce < low { at.version } else { Version(at.version.0 + 1) };
             walk.seek(NodeKey::new(version, low));
         }
+        self.meet_batch(low)?;
         Ok(true)
     }
 
+    /// Takes one record; it is met with the rest of its batch.
+    fn gather(&mut self, at: NodeKey, record: &[u8], low: u32) -> Result<(), ProveError> {
+        if record.len() > LARGE {
+            self.meet_batch(low)?;
+            return self.meet(at, record, &Node::decode(record), low);
+        }
+        self.batch.add(at, record);
+        if self.batch.records.len() < BATCH { Ok(()) } else { self.meet_batch(low) }
+    }
+
+    fn meet_batch(&mut self, low: u32) -> Result<(), ProveError> {
+        let batch = std::mem::take(&mut self.batch);
+        let decoded: [_; BATCH] = std::array::from_fn(|nth| batch.get(nth).map(|(_, record)| Node::decode(record)));
+        self.look_ahead(&batch, &decoded, low);
+        for (nth, decoded) in decoded.iter().enumerate() {
+            if let (Some((at, record)), Some(decoded)) = (batch.get(nth), decoded) {
+                self.meet(at, record, decoded, low)?;
+            }
+        }
+        self.batch = batch;
+        self.batch.clear();
+        Ok(())
+    }
+
+    /// Reads a little of all that the records of a batch will be compared with: these reads wait for memory side by side.
+    fn look_ahead(&self, batch: &Batch, decoded: &[Option<Result<Node<'_>, NodeError>>], low: u32) {
+        let place = |nonce: u32| nonce.wrapping_sub(low) as usize;
+        let mut seen = 0;
+        let mut look = |place: usize| seen ^= self.slots.get(place).map_or(0, |slot| slot.size);
+        let mut inner = [0; BATCH];
+        for (((at, _), decoded), inner) in batch.records.iter().zip(decoded).zip(&mut inner) {
+            look(place(at.nonce));
+            if let Some(Ok(Node::Inner { left: Child::Current(left), .. })) = decoded {
+                // The right child lies before its parent, the smallest leaf on the right behind the left child.
+                *inner = place(left.nonce) + 1;
+                look(place(at.nonce).wrapping_sub(1));
+                look(place(left.nonce));
+                look(*inner);
+            }
+        }
+        let keys = inner.iter().filter(|place| **place > 0).filter_map(|place| {
+            let key = self.slots.get(*place)?.key_at;
+            self.keys.get(key as usize)
+        });
+        std::hint::black_box((keys.fold(0, |seen, byte| seen ^ byte), seen));
+    }
+
     /// One record: whatever it says of itself follows from what lies below it.
-    fn meet(&mut self, at: NodeKey, record: &[u8], low: u32) -> Result<(), ProveError> {
+    fn meet(
+        &mut self,
+        at: NodeKey,
+        record: &[u8],
+        decoded: &Result<Node<'_>, NodeError>,
+        low: u32,
+    ) -> Result<(), ProveError> {
         let place = (at.nonce - low) as usize;
         let Some(slot) = self.slots.get(place).filter(|slot| slot.wanted) else { return Ok(()) };
         let shape = |what| ProveError::Shape { at, what };
         if slot.size != 0 {
             return Err(shape("another record has its ordinal"));
         }
-        let node = Node::decode(record).map_err(|why| ProveError::Malformed { at, why })?;
-        let met = match node {
+        let node = decoded.as_ref().map_err(|why| ProveError::Malformed { at, why: why.clone() })?;
+        let met = match *node {
             Node::Leaf { key, value } => {
                 if record.len() != Node::leaf_len(key, value) {
                     return Err(shape("its record is not the one that was written"));
@@ -231,6 +305,24 @@ impl Sweep {
     fn key(&self, slot: &Slot) -> &[u8] {
         let from = slot.key_at as usize;
         self.keys.get(from..from + slot.key_length as usize).unwrap_or_default()
+    }
+}
+
+impl Batch {
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.records.clear();
+    }
+
+    fn add(&mut self, at: NodeKey, record: &[u8]) {
+        self.bytes.extend_from_slice(record);
+        self.records.push((at, self.bytes.len()));
+    }
+
+    fn get(&self, nth: usize) -> Option<(NodeKey, &[u8])> {
+        let begin = nth.checked_sub(1).and_then(|before| self.records.get(before)).map_or(0, |(_, end)| *end);
+        let (at, end) = *self.records.get(nth)?;
+        Some((at, self.bytes.get(begin..end)?))
     }
 }
 

@@ -3,16 +3,22 @@
 //!
 //! Owns the one buffer that every record of the subtrees is read into. What is handed on is borrowed from it, so that a
 //! value is copied once on its way from the source's block to the target's.
+//!
+//! Slots and records are far more than a core's caches hold, and are visited in another order than they were read in. So
+//! visits go by small batches: a little of all that a batch needs is read first, and waits for memory side by side.
+
+mod numbered;
 
 use super::{
-    Claim, Node, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode, RecordStream,
+    Claim, Node, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode,
     node::{inner_hash, leaf_hash},
-    numbering,
     prove::{KeyOrder, check_inner_key, check_shape, check_versions, current, decode, read_record},
     varint::Fields,
 };
 use crate::model::{Hash, Version};
 use std::{collections::BTreeMap, ops::Range};
+
+pub use numbered::Numbered;
 
 /// Neighbouring subtrees. Buffers are kept from one filling to the next.
 #[derive(Default)]
@@ -25,7 +31,8 @@ pub struct Forest {
     order: Vec<u32>,
     trees: Vec<Tree>,
     pending: BTreeMap<Version, Vec<(u32, u32)>>,
-    stack: Vec<u32>,
+    /// Nonces and slots of nodes of the version being read.
+    stack: Vec<(u32, u32)>,
 }
 
 /// Whether subtrees fit the budget.
@@ -51,10 +58,48 @@ struct Slot {
     size: u32,
     left: u32,
     right: u32,
-    /// Its place among the nodes of its store, once it is numbered.
-    ordinal: u32,
+    /// Its place in `order`. Before there is one, the leaves that were found below it, whatever the record says.
+    place: u32,
     key_at: u8,
     height: u8,
+}
+
+impl Slot {
+    /// A leaf's slot keeps its parent's height.
+    fn height(&self) -> u8 {
+        if self.left == NONE { 0 } else { self.height }
+    }
+}
+
+/// Checks what no hash covers, node by node in post-order: leaf keys ascend, and each inner key is the smallest key of its
+/// right subtree.
+struct Keys {
+    /// The last leaf.
+    last: Option<u32>,
+    /// The first leaves of the subtrees that have no parent yet.
+    smallest: Vec<u32>,
+    /// The first thing that is wrong.
+    wrong: Option<ProveError>,
+}
+
+impl Keys {
+    #[inline]
+    fn check(&mut self, forest: &Forest, index: u32, slot: &Slot) -> Result<(), ProveError> {
+        let checked = if slot.left == NONE {
+            self.smallest.push(index);
+            match self.last.replace(index) {
+                Some(before) => KeyOrder::compare(forest.at(slot), forest.key(slot), forest.key(forest.slot(before)?)),
+                None => Ok(()),
+            }
+        } else {
+            let right = self.smallest.pop().unwrap_or(NONE);
+            check_inner_key(forest.at(slot), forest.key(slot), forest.key(forest.slot(right)?))
+        };
+        if let Err(why) = checked {
+            self.wrong.get_or_insert(why);
+        }
+        Ok(())
+    }
 }
 
 struct Tree {
@@ -64,6 +109,9 @@ struct Tree {
 }
 
 const NONE: u32 = u32::MAX;
+
+/// Nodes of a batch.
+const BATCH: usize = 32;
 
 /// What a node costs beside its record: its slot, and its places in `order` and in the sorted order.
 const NODE_BYTES: usize = size_of::<Slot>() + 3 * size_of::<u32>();
@@ -98,18 +146,18 @@ impl Forest {
             roots.sort_unstable();
             let before = self.versions.len();
             self.versions.push((version, 0));
-            for (_, root) in roots {
-                self.stack.push(root);
-                while let Some(index) = self.stack.pop() {
-                    self.read_slot(reader, version, before as u32, index, parents_last)?;
+            for (order, root) in roots {
+                self.stack.push((if parents_last { !order } else { order }, root));
+                while let Some((nonce, index)) = self.stack.pop() {
+                    self.read_slot(reader, NodeKey::new(version, nonce), before as u32, index, parents_last)?;
                     if self.records.len() + self.slots.len() * NODE_BYTES > budget && self.slots.len() > 1 {
                         return Ok(Fit::TooLarge);
                     }
                 }
             }
         }
-        self.prove_hashes(claims)?;
-        self.prove_keys()?;
+        self.put_in_order(claims.len());
+        self.prove(claims)?;
         Ok(Fit::Whole)
     }
 
@@ -134,7 +182,7 @@ impl Forest {
             let slot = self.slot(index)?;
             let mut node = ProvenNode {
                 at: self.at(slot),
-                height: slot.height,
+                height: slot.height(),
                 size: u64::from(slot.size),
                 key: self.key(slot),
                 value: &[],
@@ -158,34 +206,9 @@ impl Forest {
     /// The pairs of one subtree in key order.
     pub fn pairs(&self, tree: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
         let nodes = self.trees.get(tree).map_or(0..0, |tree| tree.nodes.clone());
-        let slots =
-            self.order.get(nodes).unwrap_or_default().iter().filter_map(|&index| self.slots.get(index as usize));
+        let batches = self.order.get(nodes).unwrap_or_default().chunks(BATCH).inspect(|batch| self.look_ahead(batch));
+        let slots = batches.flatten().filter_map(|&index| self.slots.get(index as usize));
         slots.filter(|slot| slot.left == NONE).map(|slot| (self.key(slot), self.value(slot)))
-    }
-
-    /// Numbers the nodes and hands out their SC records in the order of SC. `first_ordinals` has, for each subtree, the
-    /// ordinal of its first node in the store's tree. None if an ordinal leaves no room for a nonce.
-    pub fn records(&mut self, first_ordinals: &[u64]) -> Option<Numbered<'_>> {
-        for (tree, first) in self.trees.iter().zip(first_ordinals) {
-            for (ordinal, &index) in (*first..).zip(self.order.get(tree.nodes.clone()).unwrap_or_default()) {
-                self.slots.get_mut(index as usize)?.ordinal = u32::try_from(ordinal).ok()?;
-            }
-        }
-        // Ordinals ascend along `order`, so dealing it out by version sorts by (version, ordinal).
-        let mut next = 0;
-        let mut places: Vec<u32> = vec![0; self.versions.len()];
-        for (place, (_, count)) in places.iter_mut().zip(&self.versions).rev() {
-            *place = next;
-            next += count;
-        }
-        let mut sorted = vec![0; self.order.len()];
-        for &index in &self.order {
-            let place = places.get_mut(self.slots.get(index as usize)?.version as usize)?;
-            *sorted.get_mut(*place as usize)? = index;
-            *place += 1;
-        }
-        let record_bytes = self.records.len() / self.slots.len().max(1);
-        Some(Numbered { forest: self, sorted, next: 0, stretches: places, record_bytes, record: Vec::new() })
     }
 
     /// Adds a node that is to be read.
@@ -201,7 +224,7 @@ impl Forest {
             size: 0,
             left: NONE,
             right: NONE,
-            ordinal: 0,
+            place: 0,
             key_at: 0,
             height: 0,
         });
@@ -217,12 +240,11 @@ impl Forest {
     fn read_slot<R: NodeReader + ?Sized>(
         &mut self,
         reader: &mut R,
-        version: Version,
+        at: NodeKey,
         version_index: u32,
         index: u32,
         parents_last: bool,
     ) -> Result<(), ProveError> {
-        let at = NodeKey::new(version, self.slot(index)?.nonce);
         let start = self.records.len();
         read_record(reader, at, &mut self.records)?;
         let record = self.records.get(start..).unwrap_or_default();
@@ -235,7 +257,7 @@ impl Forest {
         }
         match decode(at, record)? {
             Node::Leaf { key, value } => {
-                let hash = leaf_hash(version, key, value);
+                let hash = leaf_hash(at.version, key, value);
                 let (key_at, key_length) = (key_at(key), key.len() as u32);
                 let canonical = record.len() == Node::leaf_len(key, value);
                 let slot = self.slot_mut(index)?;
@@ -271,8 +293,8 @@ impl Forest {
                     let Some(&(child, child_index)) = children.get(child) else { continue };
                     // Until a child is read its slot keeps its parent's height: what it must stay below.
                     self.slot_mut(child_index)?.height = height;
-                    if child.version == version {
-                        self.stack.push(child_index);
+                    if child.version == at.version {
+                        self.stack.push((child.nonce, child_index));
                     } else {
                         self.expect(child, child_index, parents_last);
                     }
@@ -300,79 +322,98 @@ impl Forest {
         Ok(())
     }
 
-    /// Walks the trees in post-order: every inner node's hash, size and height follow from its children, and every root
-    /// is the one that was claimed.
-    fn prove_hashes(&mut self, claims: &[Claim]) -> Result<(), ProveError> {
-        let mut order = std::mem::take(&mut self.order);
-        order.clear();
-        order.reserve(self.slots.len());
+    /// Finds every node's place in post-order. Parents have lower slots than their children, so that two passes over the
+    /// slots do, which do not wait for one node to tell where the next one is.
+    fn put_in_order(&mut self, roots: usize) {
+        let leaves = |slots: &[Slot], index: u32| slots.get(index as usize).map_or(0, |slot| slot.place);
+        for index in (0..self.slots.len()).rev() {
+            let Some(&Slot { left, right, .. }) = self.slots.get(index) else { continue };
+            let below = if left == NONE { 1 } else { leaves(&self.slots, left) + leaves(&self.slots, right) };
+            self.set_place(index as u32, below);
+        }
         self.trees.clear();
-        let mut path: Vec<(u32, bool)> = Vec::with_capacity(256);
-        for (root, claim) in (0..).zip(claims) {
-            let begin = order.len();
-            path.push((root, false));
-            while let Some((index, children_done)) = path.pop() {
-                let slot = self.slot(index)?;
-                if slot.left == NONE {
-                    order.push(index);
-                } else if children_done {
-                    let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
-                    let at = self.at(slot);
-                    let size = u64::from(slot.size);
-                    let found = inner_hash(slot.height, size, at.version, &left.hash, &right.hash);
-                    if found != slot.hash {
-                        return Err(ProveError::HashMismatch { at, expected: slot.hash, found });
+        let mut begin = 0;
+        for root in 0..roots as u32 {
+            let end = begin + 2 * leaves(&self.slots, root) as usize - 1;
+            let proof = Proof { leaves: 0, height: 0, first_key: Vec::new(), last_key: Vec::new() };
+            self.trees.push(Tree { nodes: begin..end, proof });
+            self.set_place(root, end as u32 - 1);
+            begin = end;
+        }
+        self.order.clear();
+        self.order.resize(self.slots.len(), NONE);
+        for index in 0..self.slots.len() {
+            let Some(&Slot { left, right, place, .. }) = self.slots.get(index) else { continue };
+            if left != NONE {
+                let right_nodes = 2 * leaves(&self.slots, right) - 1;
+                self.set_place(left, place - 1 - right_nodes);
+                self.set_place(right, place - 1);
+            }
+            if let Some(at) = self.order.get_mut(place as usize) {
+                *at = index as u32;
+            }
+        }
+    }
+
+    fn set_place(&mut self, index: u32, place: u32) {
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            slot.place = place;
+        }
+    }
+
+    /// Walks the trees in post-order: every inner node's hash, size and height follow from its children, and every root is
+    /// the one that was claimed. So does what no hash covers; but a wrong hash tells more of what is wrong, so it goes first.
+    fn prove(&mut self, claims: &[Claim]) -> Result<(), ProveError> {
+        let mut trees = std::mem::take(&mut self.trees);
+        let mut keys = Keys { last: None, smallest: Vec::with_capacity(256), wrong: None };
+        for ((root, claim), tree) in (0..).zip(claims).zip(&mut trees) {
+            for batch in self.order.get(tree.nodes.clone()).unwrap_or_default().chunks(BATCH) {
+                self.look_ahead(batch);
+                for &index in batch {
+                    let slot = self.slot(index)?;
+                    if slot.left != NONE {
+                        self.prove_inner(slot)?;
                     }
-                    let below =
-                        |child: &Slot| (if child.left == NONE { 0 } else { child.height }, u64::from(child.size));
-                    check_shape(at, slot.height, size, below(left), below(right))?;
-                    order.push(index);
-                } else {
-                    path.push((index, true));
-                    path.push((slot.right, false));
-                    path.push((slot.left, false));
+                    keys.check(self, index, slot)?;
                 }
             }
             let slot = self.slot(root)?;
             if slot.hash != claim.hash {
                 return Err(ProveError::HashMismatch { at: claim.key, expected: claim.hash, found: slot.hash });
             }
-            let height = if slot.left == NONE { 0 } else { slot.height };
-            let proof = Proof { leaves: u64::from(slot.size), height, first_key: Vec::new(), last_key: Vec::new() };
-            self.trees.push(Tree { nodes: begin..order.len(), proof });
-        }
-        for slot in &mut self.slots {
-            // Until now a leaf's slot kept its parent's height.
-            slot.height = if slot.left == NONE { 0 } else { slot.height };
-        }
-        self.order = order;
-        Ok(())
-    }
-
-    /// What no hash covers: leaf keys ascend, and each inner key is the smallest key of its right subtree.
-    fn prove_keys(&mut self) -> Result<(), ProveError> {
-        let mut trees = std::mem::take(&mut self.trees);
-        let mut last: Option<u32> = None;
-        let mut smallest: Vec<u32> = Vec::with_capacity(256);
-        for tree in &mut trees {
-            for &index in self.order.get(tree.nodes.clone()).unwrap_or_default() {
-                let slot = self.slot(index)?;
-                if slot.left == NONE {
-                    if let Some(before) = last {
-                        KeyOrder::compare(self.at(slot), self.key(slot), self.key(self.slot(before)?))?;
-                    }
-                    last = Some(index);
-                    smallest.push(index);
-                } else if let Some(right) = smallest.pop() {
-                    check_inner_key(self.at(slot), self.key(slot), self.key(self.slot(right)?))?;
-                }
-            }
-            let first = smallest.pop().unwrap_or(NONE);
-            tree.proof.first_key = self.key(self.slot(first)?).to_vec();
-            tree.proof.last_key = self.key(self.slot(last.unwrap_or(NONE))?).to_vec();
+            let first = keys.smallest.pop().unwrap_or(NONE);
+            tree.proof = Proof {
+                leaves: u64::from(slot.size),
+                height: slot.height(),
+                first_key: self.key(self.slot(first)?).to_vec(),
+                last_key: self.key(self.slot(keys.last.unwrap_or(NONE))?).to_vec(),
+            };
         }
         self.trees = trees;
-        Ok(())
+        keys.wrong.map_or(Ok(()), Err)
+    }
+
+    fn prove_inner(&self, slot: &Slot) -> Result<(), ProveError> {
+        let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
+        let (at, size) = (self.at(slot), u64::from(slot.size));
+        let found = inner_hash(slot.height, size, at.version, &left.hash, &right.hash);
+        if found != slot.hash {
+            return Err(ProveError::HashMismatch { at, expected: slot.hash, found });
+        }
+        let below = |child: &Slot| (child.height(), u64::from(child.size));
+        check_shape(at, slot.height, size, below(left), below(right))
+    }
+
+    /// Reads a little of all that nodes have.
+    fn look_ahead(&self, nodes: &[u32]) {
+        let slots = || nodes.iter().filter_map(|index| self.slots.get(*index as usize));
+        // A slot reaches over two lines of a cache, and so does the beginning of most records.
+        let seen = slots().fold(0, |seen, slot| seen ^ slot.hash.0[0] ^ slot.height);
+        let records = slots().filter_map(|slot| self.records.get(slot.record as usize..));
+        let seen = records.fold(seen, |seen, record| {
+            seen ^ record.first().copied().unwrap_or(0) ^ record.get(64).copied().unwrap_or(0)
+        });
+        std::hint::black_box(seen);
     }
 
     fn at(&self, slot: &Slot) -> NodeKey {
@@ -401,57 +442,5 @@ impl Forest {
 
     fn slot_mut(&mut self, index: u32) -> Result<&mut Slot, ProveError> {
         self.slots.get_mut(index as usize).ok_or(ProveError::Sink)
-    }
-}
-
-/// The SC records of a forest, in the order of SC.
-pub struct Numbered<'a> {
-    forest: &'a Forest,
-    sorted: Vec<u32>,
-    next: usize,
-    /// Where the stretch of each version ends in `sorted`; the versions descend, so the last one comes first.
-    stretches: Vec<u32>,
-    /// Bytes of a record on average.
-    record_bytes: usize,
-    record: Vec<u8>,
-}
-
-impl RecordStream for Numbered<'_> {
-    /// The subtrees are neighbours, so within a version nobody else's ordinals lie between theirs.
-    fn alone(&self) -> usize {
-        let end = self.stretches.iter().rev().find(|end| **end as usize > self.next).copied().unwrap_or(0);
-        (end as usize).saturating_sub(self.next) * self.record_bytes
-    }
-
-    fn next(&mut self) -> Option<(NodeKey, &[u8])> {
-        let forest = self.forest;
-        let slot = forest.slots.get(*self.sorted.get(self.next)? as usize)?;
-        self.next += 1;
-        if self.stretches.last().is_some_and(|end| *end as usize <= self.next) {
-            self.stretches.pop();
-        }
-        let at = forest.at(slot);
-        let key = numbering::node_key(at.version, u64::from(slot.ordinal))?;
-        if slot.left == NONE {
-            // A leaf's record says nothing of where it lies: the source's is SC's.
-            return Some((key, forest.record(slot)));
-        }
-        let (left, right) = (forest.slots.get(slot.left as usize)?, forest.slots.get(slot.right as usize)?);
-        let node = ProvenNode {
-            at,
-            height: slot.height,
-            size: u64::from(slot.size),
-            key: forest.key(slot),
-            value: &[],
-            hash: slot.hash,
-            children: Some(ProvenChildren {
-                left: forest.at(left),
-                right: forest.at(right),
-                right_size: u64::from(right.size),
-            }),
-        };
-        self.record.clear();
-        numbering::encode_record(&node, u64::from(slot.ordinal), &mut self.record)?;
-        Some((key, &self.record))
     }
 }
