@@ -22,25 +22,27 @@ import (
 
 // sets are the databases and what makes them.
 var sets = map[string]string{
-	"medium":  "mkv1 -stores 10 -versions 40 -keys 100000 -genesis 10 -updates 20000 -extra 5",
-	"k100":    "mkbig -keys 100000",
-	"m1":      "mkbig -keys 1000000",
-	"m10":     "mkbig -keys 10000000",
-	"skew":    "mkbig -keys 1000000 -skew 0.95",
-	"values":  "mkbig -keys 16000 -val-max 65536 -val-log -large 30 -updates 2000",
-	"history": "mkbig -keys 100000 -versions 201 -updates 1000",
+	"medium":    "mkv1 -stores 10 -versions 40 -keys 100000 -genesis 10 -updates 20000 -extra 5",
+	"k100":      "mkbig -keys 100000",
+	"m1":        "mkbig -keys 1000000",
+	"m10":       "mkbig -keys 10000000",
+	"skew":      "mkbig -keys 1000000 -skew 0.95",
+	"values":    "mkbig -keys 16000 -val-max 65536 -val-log -large 30 -updates 2000",
+	"scattered": "mkbig -keys 1000000 -skew 0.95 -scatter 500 -versions 1",
+	"history":   "mkbig -keys 100000 -versions 201 -updates 1000",
 }
 
 // known are the parts, in the order in which they are measured.
 var known = []string{"warm", "cold", "picture", "curves", "limits", "sync", "resume", "reads"}
 
 var about = map[string]string{
-	"medium": "1 M keys, 40 versions",
-	"k100":   "100 k keys",
-	"m1":     "1 M keys",
-	"m10":    "10 M keys",
-	"skew":   "1 M keys, 95 % in one store",
-	"values": "values of 8 B to 4 MiB",
+	"medium":    "1 M keys, 40 versions",
+	"k100":      "100 k keys",
+	"m1":        "1 M keys",
+	"m10":       "10 M keys",
+	"skew":      "1 M keys, 95 % in one store",
+	"values":    "values of 8 B to 4 MiB",
+	"scattered": "1 M keys, 95 % in one store, last written in any of 500 versions",
 }
 
 type suite struct {
