@@ -10,7 +10,7 @@
 #   -out DIR                                       where the results go (benches)
 #   -cgroup DIR                                    an empty memory cgroup of yours, for the limits; prlimit without
 #
-#   STORESHIFT_BENCH_DATA=DIR   the sets, made there if they are missing (4 GB, and 5 GB more with -large)
+#   STORESHIFT_BENCH_DATA=DIR   the sets, made there if they are missing (5 GB, and 5 GB more with -large)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
