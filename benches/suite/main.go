@@ -34,7 +34,7 @@ var sets = map[string]string{
 }
 
 // known are the parts, in the order in which they are measured.
-var known = []string{"warm", "cold", "picture", "curves", "limits", "sync", "resume", "reads"}
+var known = []string{"warm", "cold", "picture", "curves", "limits", "sync", "resume", "reads", "micro"}
 
 var about = map[string]string{
 	"medium":    "1 M keys, 40 versions",
@@ -47,14 +47,14 @@ var about = map[string]string{
 }
 
 type suite struct {
-	data, oracle, storeshift, reads, out, side string
-	scratch                                    string
-	runs                                       int
-	large, json                                bool
-	cgroup                                     string
-	last                                       map[string]cost // run of Go and of storeshift with a warm cache, for the picture
-	synced                                     *later          // of the set history, for HISTORY.tsv; nil if not measured
-	text                                       strings.Builder
+	data, oracle, storeshift, reads, tests, out, side string
+	scratch                                           string
+	runs                                              int
+	large, json                                       bool
+	cgroup                                            string
+	last                                              map[string]cost // run of Go and of storeshift with a warm cache, for the picture
+	synced                                            *later          // of the set history, for HISTORY.tsv; nil if not measured
+	text                                              strings.Builder
 }
 
 func main() {
@@ -69,6 +69,7 @@ func main() {
 	flag.StringVar(&s.oracle, "oracle", "", "directory of the Go programs")
 	flag.StringVar(&s.storeshift, "storeshift", "", "the binary")
 	flag.StringVar(&s.reads, "reads", "", "the binary of benches/reads.rs")
+	flag.StringVar(&s.tests, "tests", "", "the test binary of the library, for the hot steps")
 	flag.StringVar(&s.out, "out", "benches", "where RESULTS.md, HISTORY.tsv and picture.svg go")
 	flag.StringVar(&s.side, "set", "medium", "set of the side-by-side table, the picture, the limits and the reads")
 	flag.StringVar(&s.cgroup, "cgroup", "", "an empty memory cgroup (v1 or v2) of yours for the limited runs")
@@ -84,6 +85,9 @@ func main() {
 	}
 	if _, ok := sets[s.side]; !ok || s.runs < 1 || *work == "" || s.data == "" {
 		log.Fatal("-set, -runs, -work or -data is wrong")
+	}
+	if s.tests == "" && slices.Contains(do, "micro") {
+		log.Fatal("-tests is needed for micro")
 	}
 	help, _ := exec.Command(s.storeshift, "run", "--help").CombinedOutput()
 	s.json = strings.Contains(string(help), "--json")
@@ -114,6 +118,7 @@ func (s *suite) measureAll(do []string) error {
 		{"sync", s.sync},
 		{"resume", s.resume},
 		{"reads", s.readsOfResult},
+		{"micro", s.micro},
 	} {
 		if !has(part.name) {
 			continue

@@ -48,6 +48,29 @@ func TestThePictureIsWellFormedEvenOfRunsTooShortToSample(t *testing.T) {
 	}
 }
 
+func TestFiguresOfMeasurementTestsAreFoundAmongOtherLines(t *testing.T) {
+	output := "\nrunning 2 tests\ntest speed::a ... measured\tleaf hash, 100 B value\t212\tns\nof which measured\tnothing\n" +
+		"measured\tinner hash\t180.5\tns\nmeasured\tleaf hash, 100 B value\t220\tns\nok\ntest speed::b ... ok\n"
+	got, err := measuredIn(output)
+	if err != nil || len(got) != 2 {
+		t.Fatal(got, err)
+	}
+	if m := got[0]; m.name != "leaf hash, 100 B value" || m.unit != "ns" || !slices.Equal(m.values, []float64{212, 220}) {
+		t.Error(m)
+	}
+	if m := got[1]; m.name != "inner hash" || !slices.Equal(m.values, []float64{180.5}) {
+		t.Error(m)
+	}
+}
+
+func TestAFigureThatCannotBeReadIsAnError(t *testing.T) {
+	for _, output := range []string{"", "running 1 test\n", "measured\tleaf hash\t212\n", "measured\tleaf hash\tfast\tns\n", "measured\tleaf hash\tNaN\tns\n", "measured\t\t1\tns\n", "measured\ta\tb\t1\tns\n"} {
+		if got, err := measuredIn(output); err == nil {
+			t.Errorf("%q: %v", output, got)
+		}
+	}
+}
+
 func TestNodesOfVersionsAfterTheFirstAreAddedUp(t *testing.T) {
 	if got, err := nodesAfter(9, []byte("3\t100\n9\t1000\n10\t20\n11\t4\n")); err != nil || got != 24 {
 		t.Error(got, err)
