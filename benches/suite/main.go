@@ -7,7 +7,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"log"
 	"math"
 	"os"
@@ -22,35 +21,40 @@ import (
 
 // sets are the databases and what makes them.
 var sets = map[string]string{
-	"medium":  "mkv1 -stores 10 -versions 40 -keys 100000 -genesis 10 -updates 20000 -extra 5",
-	"k100":    "mkbig -keys 100000",
-	"m1":      "mkbig -keys 1000000",
-	"m10":     "mkbig -keys 10000000",
-	"skew":    "mkbig -keys 1000000 -skew 0.95",
-	"values":  "mkbig -keys 16000 -val-max 65536 -val-log -large 30 -updates 2000",
-	"history": "mkbig -keys 100000 -versions 201 -updates 1000",
+	"medium":      "mkv1 -stores 10 -versions 40 -keys 100000 -genesis 10 -updates 20000 -extra 5",
+	"k100":        "mkbig -keys 100000",
+	"m1":          "mkbig -keys 1000000",
+	"m10":         "mkbig -keys 10000000",
+	"skew":        "mkbig -keys 1000000 -skew 0.95",
+	"values":      "mkbig -keys 16000 -val-max 65536 -val-log -large 30 -updates 2000",
+	"scattered":   "mkbig -keys 1000000 -skew 0.95 -scatter 500 -versions 1",
+	"genesis":     "mkbig -keys 100000 -versions 1", // what history and versions10k begin with
+	"history":     "mkbig -keys 100000 -versions 201 -updates 1000",
+	"versions10k": "mkbig -keys 100000 -versions 10001 -updates 50",
 }
 
 // known are the parts, in the order in which they are measured.
-var known = []string{"warm", "cold", "picture", "curves", "limits", "sync", "resume", "reads"}
+var known = []string{"warm", "cold", "picture", "curves", "limits", "sync", "resume", "reads", "micro"}
 
 var about = map[string]string{
-	"medium": "1 M keys, 40 versions",
-	"k100":   "100 k keys",
-	"m1":     "1 M keys",
-	"m10":    "10 M keys",
-	"skew":   "1 M keys, 95 % in one store",
-	"values": "values of 8 B to 4 MiB",
+	"medium":    "1 M keys, 40 versions",
+	"k100":      "100 k keys",
+	"m1":        "1 M keys",
+	"m10":       "10 M keys",
+	"skew":      "1 M keys, 95 % in one store",
+	"values":    "values of 8 B to 4 MiB",
+	"scattered": "1 M keys, 95 % in one store, last written in any of 500 versions",
 }
 
 type suite struct {
-	data, oracle, storeshift, reads, out, side string
-	scratch                                    string
-	runs                                       int
-	large, json                                bool
-	cgroup                                     string
-	last                                       map[string]cost // run of Go and of storeshift with a warm cache, for the picture
-	text                                       strings.Builder
+	data, oracle, storeshift, reads, tests, out, side string
+	scratch                                           string
+	runs                                              int
+	large, json                                       bool
+	cgroup                                            string
+	last                                              map[string]cost // run of Go and of storeshift with a warm cache, for the picture
+	synced                                            *later          // of the set history, for HISTORY.tsv; nil if not measured
+	text                                              strings.Builder
 }
 
 func main() {
@@ -65,6 +69,7 @@ func main() {
 	flag.StringVar(&s.oracle, "oracle", "", "directory of the Go programs")
 	flag.StringVar(&s.storeshift, "storeshift", "", "the binary")
 	flag.StringVar(&s.reads, "reads", "", "the binary of benches/reads.rs")
+	flag.StringVar(&s.tests, "tests", "", "the test binary of the library, for the hot steps")
 	flag.StringVar(&s.out, "out", "benches", "where RESULTS.md, HISTORY.tsv and picture.svg go")
 	flag.StringVar(&s.side, "set", "medium", "set of the side-by-side table, the picture, the limits and the reads")
 	flag.StringVar(&s.cgroup, "cgroup", "", "an empty memory cgroup (v1 or v2) of yours for the limited runs")
@@ -80,6 +85,9 @@ func main() {
 	}
 	if _, ok := sets[s.side]; !ok || s.runs < 1 || *work == "" || s.data == "" {
 		log.Fatal("-set, -runs, -work or -data is wrong")
+	}
+	if s.tests == "" && slices.Contains(do, "micro") {
+		log.Fatal("-tests is needed for micro")
 	}
 	help, _ := exec.Command(s.storeshift, "run", "--help").CombinedOutput()
 	s.json = strings.Contains(string(help), "--json")
@@ -110,6 +118,7 @@ func (s *suite) measureAll(do []string) error {
 		{"sync", s.sync},
 		{"resume", s.resume},
 		{"reads", s.readsOfResult},
+		{"micro", s.micro},
 	} {
 		if !has(part.name) {
 			continue
@@ -137,7 +146,7 @@ func (s *suite) measureAll(do []string) error {
 	}
 	fmt.Print(result)
 	for _, f := range warm {
-		if err := s.history(f); err != nil {
+		if err := s.record(f); err != nil {
 			return err
 		}
 	}
@@ -246,25 +255,6 @@ func (s *suite) runFloor(source string, cold bool) (cost, error) {
 	c.rss = math.NaN() // says nothing
 	log.Printf("floor       %7.2f s  CPU %7.2f s", c.wall, c.cpu)
 	return c, err
-}
-
-func (s *suite) history(f figures) error {
-	path := filepath.Join(s.out, "HISTORY.tsv")
-	line := ""
-	if _, err := os.Stat(path); err != nil {
-		line = "date\tcommit\tset\truns\twall go:storeshift\tcpu go:storeshift\trss go:storeshift\tsize go:storeshift\twall storeshift:floor\trss MiB\twall ns/key\tcpu ns/key\n"
-	}
-	m := func(of func(cost) float64) float64 { return median(f.storeshift, of) }
-	line += fmt.Sprintf("%s\t%s\t%s\t%d\t%.2f\t%.2f\t%.2f\t%.2f\t%.2f\t%.0f\t%.0f\t%.0f\n", time.Now().UTC().Format("2006-01-02T15:04Z"),
-		strings.ReplaceAll(commit(), ", with changes", "+"), s.side, s.runs, f.ratio(wallOf), f.ratio(cpuOf), f.ratio(rssOf), f.ratio(sizeOf), m(wallOf)/median(f.floor, wallOf),
-		m(rssOf), m(cost.nsPerKey), m(cost.cpuPerKey))
-	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
-	if err != nil {
-		return err
-	}
-	defer file.Close()
-	_, err = io.WriteString(file, line)
-	return err
 }
 
 func load() string {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -70,7 +71,7 @@ func (s *suite) sideBySide(cold bool) (f figures, err error) {
 
 // curves: how cost grows with keys, and with shapes that are out of the ordinary.
 func (s *suite) curves() error {
-	list := []string{"k100", "m1", "m10", "skew", "values"}
+	list := []string{"k100", "m1", "m10", "skew", "scattered", "values"}
 	t := newTable("set", "keys", "source MB", "wall s", "CPU s", "wall ns/key", "CPU ns/key", "peak RSS MiB", "output MB", "Go : storeshift, wall", "CPU")
 	var rss, wall, cpu []float64
 	for _, set := range list {
@@ -100,7 +101,7 @@ func (s *suite) curves() error {
 		t.row(about[set], number(f.storeshift[0].pairs, 0), number(float64(sizeUnder(source))/1e6, 0), m(wallOf, 2), m(cpuOf, 2),
 			m(cost.nsPerKey, 0), m(cost.cpuPerKey, 0), m(rssOf, 0), number(median(f.storeshift, sizeOf)/1e6, 0), number(f.ratio(wallOf), 2), number(f.ratio(cpuOf), 2))
 		rss = append(rss, median(f.storeshift, rssOf))
-		if set != "skew" && set != "values" {
+		if slices.Contains([]string{"k100", "m1", "m10"}, set) { // the same shape
 			wall, cpu = append(wall, median(f.storeshift, cost.nsPerKey)), append(cpu, median(f.storeshift, cost.cpuPerKey))
 		}
 	}

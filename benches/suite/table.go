@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"math"
-	"sort"
+	"slices"
 	"strings"
 )
 
@@ -12,7 +12,12 @@ func median(costs []cost, of func(cost) float64) float64 {
 	for _, c := range costs {
 		x = append(x, of(c))
 	}
-	sort.Float64s(x)
+	return middle(x)
+}
+
+// middle of numbers; of an even count, between the two.
+func middle(of []float64) float64 {
+	x := slices.Sorted(slices.Values(of))
 	switch n := len(x); {
 	case n == 0:
 		return math.NaN()

@@ -1,4 +1,5 @@
-//! A measurement, run by hand: `cargo test --release --no-default-features --lib speed -- --ignored --nocapture`.
+//! A measurement, run by `make bench`, and by hand:
+//! `cargo test --release --no-default-features --lib speed -- --ignored --nocapture`.
 
 use super::histories::put;
 use crate::{
@@ -9,7 +10,12 @@ use crate::{
     },
     model::{Change, Version},
 };
-use std::time::Instant;
+use std::time::{Duration, Instant};
+
+/// A line that the benchmark suite looks for: the time for one of many.
+fn measured(name: &str, time: Duration, count: usize) {
+    println!("measured\t{name}\t{:.0}\tns", time.as_nanos() as f64 / count as f64);
+}
 
 #[test]
 #[ignore = "a measurement"]
@@ -22,7 +28,7 @@ fn speed_of_20_thousand_ascending_changes_on_a_million_keys() {
     let start = Instant::now();
     tree.apply(&mut map, &sets).unwrap();
     let mut before = tree.commit(&mut map, Version(1)).unwrap();
-    println!("1M ascending sets on an empty tree: {:?}", start.elapsed());
+    measured("tree: an ascending set and its commit, from nothing to 1 M keys", start.elapsed(), sets.len());
     put(&mut map, &before);
     drop(tree);
     for keep in [0, 50_000, 400_000, 10_000_000] {
@@ -55,14 +61,13 @@ fn speed_of_20_thousand_ascending_changes_on_a_million_keys() {
                 true
             })
             .unwrap();
-            println!(
-                "keep {keep}: apply {applied:?}, commit {:?} ({} records), forget {forgot:?} ({} resident), \
-                 diff {:?} ({found} changes)",
-                done - applied,
-                committed.records.len(),
-                tree.resident(),
-                start.elapsed()
-            );
+            let compared = start.elapsed();
+            println!("keep {keep}: {} records, {} resident", committed.records.len(), tree.resident());
+            let kept = format!("of 20 k on 1 M keys, {keep} nodes kept");
+            measured(&format!("tree: a change {kept}: applied"), applied, changes.len());
+            measured(&format!("tree: a change {kept}: committed"), done - applied, changes.len());
+            measured(&format!("tree: a change {kept}: forgotten"), forgot, changes.len());
+            measured(&format!("tree: a change {kept}: found by the difference"), compared, found);
             before = committed;
         }
     }

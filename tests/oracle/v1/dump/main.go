@@ -5,6 +5,7 @@
 //
 //	dump -from application.db [-version V | -all] [-store NAME]   states as in expected.json, and problems
 //	dump -from application.db -records [-version V]               what the root records and pointers of each store look like
+//	dump -from application.db -nodes                              how many nodes of each version there are: version, tab, nodes
 //	dump -from application.db -raw > pairs                        u32le(len(key)) key u32le(len(value)) value, in key order
 //
 // It exits with 1 if the version asked for has problems; with -all, only if no version can be read.
@@ -58,6 +59,7 @@ func main() {
 	all := flag.Bool("all", false, "every version that has a commit info")
 	only := flag.String("store", "", "this store only")
 	raw := flag.Bool("raw", false, "write all raw pairs to standard output")
+	nodes := flag.Bool("nodes", false, "count the nodes of each version")
 	recs := flag.Bool("records", false, "describe root records and node pointers")
 	flag.Parse()
 
@@ -66,6 +68,10 @@ func main() {
 	defer db.Close()
 	if *raw {
 		check(writeRaw(db))
+		return
+	}
+	if *nodes {
+		check(countNodes(db))
 		return
 	}
 	rep := report{Latest: rootmulti.GetLatestVersion(db), Versions: []wl.VersionState{}, Problems: []problem{}}
@@ -116,6 +122,29 @@ func writeRaw(db dbm.DB) error {
 		return err
 	}
 	return w.Flush()
+}
+
+// countNodes prints how many node records each version has, over all stores; a version made those, where nothing was pruned. A
+// root record that only refers to another node, or says that the tree is empty, is none.
+func countNodes(db *dbm.GoLevelDB) error {
+	counts := map[int64]int{}
+	it := db.DB().NewIterator(util.BytesPrefix([]byte("s/k:")), nil)
+	defer it.Release()
+	for it.Next() {
+		_, key, _ := bytes.Cut(it.Key()[len("s/k:"):], []byte("/"))
+		if r, ok := records.ParseKey(key); ok && len(it.Value()) > 0 && it.Value()[0] != 's' {
+			counts[r.Version]++
+		}
+	}
+	var versions []int64
+	for v := range counts {
+		versions = append(versions, v)
+	}
+	sort.Slice(versions, func(i, j int) bool { return versions[i] < versions[j] })
+	for _, v := range versions {
+		fmt.Printf("%d\t%d\n", v, counts[v])
+	}
+	return it.Error()
 }
 
 // committed gives the versions of the records s/<version>, ascending.

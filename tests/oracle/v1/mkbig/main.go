@@ -1,6 +1,6 @@
-// mkbig writes a large store/v1 database fast and in little memory: version 1 as records, straight from sorted pairs, and
-// later versions through the real rootmulti store, which also judges the result. It owns the shape of version 1: balanced
-// IAVL trees in the numbering of a commit, with fast index, commit info and s/latest.
+// mkbig writes a large store/v1 database fast and in little memory: the first version as records, straight from sorted pairs,
+// and later versions through the real rootmulti store, which also judges the result. It owns the shape of the first version:
+// balanced IAVL trees in the numbering of a commit, with fast index, commit info and s/latest.
 package main
 
 import (
@@ -36,13 +36,14 @@ func main() {
 	versions := flag.Int("versions", 3, "versions in all; the first is written as records")
 	flag.IntVar(&c.Updates, "updates", 20_000, "changes per later version over all stores (60% updates, 25% inserts, 15% deletes)")
 	flag.Int64Var(&c.Seed, "seed", 1, "seed")
+	scatter := flag.Int64("scatter", 1, "pairs last written in any of so many versions, the earlier ones pruned; the first version is then that number")
 	noFast := flag.Bool("no-fast", false, "without the IAVL fast index")
 	digest := flag.Bool("digest", true, "read the last version whole and write its digests; version 1 always has them")
 	flag.Parse()
 	switch {
 	case *out == "":
 		log.Fatal("-out is needed")
-	case c.Stores < 1 || *keys < 0 || c.Large < 0 || c.Large > 1<<16 || *versions < 1 || c.ValMin < 0 || c.ValMax < c.ValMin:
+	case c.Stores < 1 || *keys < 0 || c.Large < 0 || c.Large > 1<<16 || *versions < 1 || *scatter < 1 || c.ValMin < 0 || c.ValMax < c.ValMin:
 		log.Fatal("a number is out of range")
 	case *skew < 0 || *skew > 1:
 		log.Fatal("-skew is from 0 to 1")
@@ -58,37 +59,44 @@ func main() {
 	stores := makeStores(c, *keys, *skew, *byScale)
 	db, err := v1.OpenDB("goleveldb", *out)
 	check(err)
-	first := wl.VersionState{Version: 1, Stores: map[string]wl.StoreState{}}
-	info := &types.CommitInfo{Version: 1, Timestamp: time.Unix(1_700_000_000, 0).UTC()}
+	initial := *scatter
+	first := wl.VersionState{Version: initial, Stores: map[string]wl.StoreState{}}
+	info := &types.CommitInfo{Version: initial, Timestamp: time.Unix(1_700_000_000, 0).UTC()}
 	names := []string{}
 	for _, s := range stores {
-		st := writeStore(db, s, !*noFast)
+		st := wl.StoreState{}
+		if initial == 1 {
+			st = writeStore(db, s, !*noFast)
+		} else {
+			st = writeScattered(db, s, !*noFast, initial)
+		}
 		root, err := hex.DecodeString(st.Root)
 		check(err)
 		first.Stores[s.name] = st
 		names = append(names, s.name)
-		info.StoreInfos = append(info.StoreInfos, types.StoreInfo{Name: s.name, CommitId: types.CommitID{Version: 1, Hash: root}})
+		info.StoreInfos = append(info.StoreInfos, types.StoreInfo{Name: s.name, CommitId: types.CommitID{Version: initial, Hash: root}})
 		log.Printf("store %s: %d keys, %.1f s", s.name, s.size(), since())
 	}
 	first.AppHash = hex.EncodeToString(info.Hash())
 	encoded, err := info.Marshal()
 	check(err)
-	check(db.Set([]byte("s/1"), encoded))
-	check(db.SetSync([]byte("s/latest"), binary.AppendUvarint([]byte{0x08}, 1))) // a protobuf Int64Value
-	log.Printf("version 1 %s as records, %.1f s", first.AppHash, since())
+	check(db.Set(fmt.Appendf(nil, "s/%d", initial), encoded))
+	check(db.SetSync([]byte("s/latest"), binary.AppendUvarint([]byte{0x08}, uint64(initial)))) // a protobuf Int64Value
+	log.Printf("version %d %s as records, %.1f s", initial, first.AppHash, since())
 
-	exp := &wl.Expected{Tool: "cosmossdk.io/store v1.1.1; version 1 by mkbig", Backend: "goleveldb", Pruning: "nothing",
-		FirstVer: 1, LatestVer: int64(*versions), Config: c, Versions: []wl.VersionState{first}}
+	latest := initial + int64(*versions) - 1
+	exp := &wl.Expected{Tool: fmt.Sprintf("cosmossdk.io/store v1.1.1; version %d by mkbig", initial), Backend: "goleveldb", Pruning: "nothing",
+		FirstVer: initial, LatestVer: latest, Config: c, Versions: []wl.VersionState{first}}
 	o := v1.Options{Pruning: pt.NewPruningOptions(pt.PruningNothing), NoFast: *noFast, Cache: 100_000}
 	d, err := v1.Open(db, names, o)
 	check(err)
 	if got := fmt.Sprintf("%x", d.RS.LastCommitID().Hash); got != first.AppHash {
-		log.Fatalf("version 1: rootmulti says %s, not %s", got, first.AppHash)
+		log.Fatalf("version %d: rootmulti says %s, not %s", initial, got, first.AppHash)
 	}
 	file, err := os.Create(filepath.Join(*out, "changesets.bin"))
 	check(err)
 	ch := newChanges(stores, c.Seed)
-	for v := int64(2); v <= int64(*versions); v++ {
+	for v := initial + 1; v <= latest; v++ {
 		cs := ch.version(c.Updates)
 		id, err := d.Apply(cs)
 		check(err)
@@ -111,8 +119,8 @@ func main() {
 	check(err)
 	last := &exp.Versions[len(exp.Versions)-1]
 	id := d.RS.LastCommitID()
-	if id.Version != int64(*versions) || fmt.Sprintf("%x", id.Hash) != last.AppHash {
-		log.Fatalf("rootmulti loads version %d %x, not %d %s", id.Version, id.Hash, *versions, last.AppHash)
+	if id.Version != latest || fmt.Sprintf("%x", id.Hash) != last.AppHash {
+		log.Fatalf("rootmulti loads version %d %x, not %d %s", id.Version, id.Hash, latest, last.AppHash)
 	}
 	read := spotCheck(d, ch)
 	if *digest && *versions > 1 {

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"sync"
 
 	dbm "github.com/cosmos/cosmos-db"
@@ -42,10 +43,10 @@ func height(leaves int) (h int64) {
 	return h
 }
 
-func innerHash(s span, left, right []byte) []byte {
+func innerHash(s span, version int64, left, right []byte) []byte {
 	var room [96]byte
 	b := binary.AppendVarint(room[:0], height(s.leaves))
-	b = binary.AppendVarint(binary.AppendVarint(b, int64(s.leaves)), 1)
+	b = binary.AppendVarint(binary.AppendVarint(b, int64(s.leaves)), version)
 	b = append(append(b, 32), left...)
 	b = append(append(b, 32), right...)
 	h := sha256.Sum256(b)
@@ -94,7 +95,7 @@ func (b *block) hash(s span) []byte {
 			h = records.Node{Key: b.key(s.first), Value: b.value(s.first)}.LeafHash(1)
 		} else {
 			left, right := s.children()
-			h = innerHash(s, b.hash(left), b.hash(right))
+			h = innerHash(s, 1, b.hash(left), b.hash(right))
 		}
 		b.hashes[s.nonce] = h
 	}
@@ -184,10 +185,7 @@ func writeStore(db dbm.DB, s *store, fast bool) wl.StoreState {
 	digest := wl.NewDigest()
 	root := span{0, s.size(), 1}
 	if root.leaves == 0 {
-		w.put(record{append([]byte(prefix), records.Key(1, 1)...), []byte{}})
-		w.flush()
-		h := sha256.Sum256(nil)
-		return state(h[:], digest)
+		return writeEmpty(db, s, 1)
 	}
 	var blocks []span
 	cut(root, func(s span) { blocks = append(blocks, s) })
@@ -204,13 +202,12 @@ func writeStore(db dbm.DB, s *store, fast bool) wl.StoreState {
 			value := b.value(i)
 			digest.Add(b.key(i), value)
 			if fast {
-				v := binary.AppendUvarint(binary.AppendVarint(make([]byte, 0, len(value)+8), 1), uint64(len(value)))
-				w.put(record{append(append([]byte(prefix), 'f'), b.key(i)...), append(v, value...)})
+				w.put(fastRecord(prefix, b.key(i), value, 1))
 			}
 		}
 	})
 	if fast {
-		w.put(record{[]byte(prefix + "mstorage_version"), []byte("1.1.0-1")})
+		w.put(storageVersion(prefix, 1))
 	}
 
 	// Then the nodes: those above the blocks in between.
@@ -246,6 +243,26 @@ func writeStore(db dbm.DB, s *store, fast bool) wl.StoreState {
 	return state(upper[root.nonce], digest)
 }
 
+// writeEmpty writes what a version has of a store without keys.
+func writeEmpty(db dbm.DB, s *store, version int64) wl.StoreState {
+	w := &writer{db: db}
+	w.put(record{append([]byte("s/k:"+s.name+"/"), records.Key(version, 1)...), []byte{}})
+	w.flush()
+	h := sha256.Sum256(nil)
+	return state(h[:], wl.NewDigest())
+}
+
+// fastRecord is the fast index's record of a pair; version is that in which the pair was last written.
+func fastRecord(prefix string, key, value []byte, version int64) record {
+	v := binary.AppendUvarint(binary.AppendVarint(make([]byte, 0, len(value)+16), version), uint64(len(value)))
+	return record{append(append([]byte(prefix), 'f'), key...), append(v, value...)}
+}
+
+// storageVersion is the record that says up to which version the fast index goes.
+func storageVersion(prefix string, version int64) record {
+	return record{[]byte(prefix + "mstorage_version"), fmt.Appendf(nil, "1.1.0-%d", version)}
+}
+
 // cut gives the blocks of a tree from left to right.
 func cut(s span, give func(span)) {
 	if s.leaves <= blockLeaves {
@@ -265,7 +282,7 @@ func upperHashes(root span, hashes map[uint32][]byte) map[uint32][]byte {
 			return h
 		}
 		left, right := s.children()
-		h := innerHash(s, walk(left), walk(right))
+		h := innerHash(s, 1, walk(left), walk(right))
 		hashes[s.nonce] = h
 		return h
 	}
