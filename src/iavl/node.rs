@@ -153,8 +153,7 @@ pub fn leaf_hash(version: Version, key: &[u8], value: &[u8]) -> Hash {
     preimage.zz(version.0 as i64);
     preimage.uv(key.len() as u64);
     preimage.bytes(key);
-    preimage.bytes(&[32]);
-    preimage.bytes(&sha256(value));
+    preimage.digest(&sha256(value));
     preimage.hash()
 }
 
@@ -166,10 +165,8 @@ pub fn inner_hash(height: u8, size: u64, version: Version, left: &Hash, right: &
     preimage.zz(i64::from(height));
     preimage.zz(size as i64);
     preimage.zz(version.0 as i64);
-    preimage.bytes(&[32]);
-    preimage.bytes(&left.0);
-    preimage.bytes(&[32]);
-    preimage.bytes(&right.0);
+    preimage.digest(&left.0);
+    preimage.digest(&right.0);
     preimage.hash()
 }
 
@@ -200,6 +197,21 @@ impl Preimage {
             return;
         }
         self.spill(bytes);
+    }
+
+    /// A hash with its length before it.
+    #[inline]
+    fn digest(&mut self, digest: &[u8; 32]) {
+        let room = self.gathered.get_mut(self.length..).and_then(<[u8]>::split_first_mut);
+        if let Some((length, room)) = room
+            && let Some(room) = room.first_chunk_mut::<32>()
+        {
+            (*length, *room) = (32, *digest);
+            self.length += 33;
+            return;
+        }
+        self.bytes(&[32]);
+        self.bytes(digest);
     }
 
     #[cold]

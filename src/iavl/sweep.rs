@@ -156,12 +156,13 @@ impl Sweep {
 
     fn meet_batch(&mut self, low: u32) -> Result<(), ProveError> {
         let batch = std::mem::take(&mut self.batch);
-        let decoded: [_; BATCH] = std::array::from_fn(|nth| batch.get(nth).map(|(_, record)| Node::decode(record)));
+        let mut decoded = Vec::with_capacity(BATCH);
+        for (_, record) in batch.iter() {
+            decoded.push(Node::decode(record));
+        }
         self.look_ahead(&batch, &decoded, low);
-        for (nth, decoded) in decoded.iter().enumerate() {
-            if let (Some((at, record)), Some(decoded)) = (batch.get(nth), decoded) {
-                self.meet(at, record, decoded, low)?;
-            }
+        for ((at, record), decoded) in batch.iter().zip(&decoded) {
+            self.meet(at, record, decoded, low)?;
         }
         self.batch = batch;
         self.batch.clear();
@@ -169,14 +170,14 @@ impl Sweep {
     }
 
     /// Reads a little of all that the records of a batch will be compared with: these reads wait for memory side by side.
-    fn look_ahead(&self, batch: &Batch, decoded: &[Option<Result<Node<'_>, NodeError>>], low: u32) {
+    fn look_ahead(&self, batch: &Batch, decoded: &[Result<Node<'_>, NodeError>], low: u32) {
         let place = |nonce: u32| nonce.wrapping_sub(low) as usize;
         let mut seen = 0;
         let mut look = |place: usize| seen ^= self.slots.get(place).map_or(0, |slot| slot.size);
         let mut inner = [0; BATCH];
         for (((at, _), decoded), inner) in batch.records.iter().zip(decoded).zip(&mut inner) {
             look(place(at.nonce));
-            if let Some(Ok(Node::Inner { left: Child::Current(left), .. })) = decoded {
+            if let Ok(Node::Inner { left: Child::Current(left), .. }) = decoded {
                 // The right child lies before its parent, the smallest leaf on the right behind the left child.
                 *inner = place(left.nonce) + 1;
                 look(place(at.nonce).wrapping_sub(1));
@@ -319,10 +320,13 @@ impl Batch {
         self.records.push((at, self.bytes.len()));
     }
 
-    fn get(&self, nth: usize) -> Option<(NodeKey, &[u8])> {
-        let begin = nth.checked_sub(1).and_then(|before| self.records.get(before)).map_or(0, |(_, end)| *end);
-        let (at, end) = *self.records.get(nth)?;
-        Some((at, self.bytes.get(begin..end)?))
+    fn iter(&self) -> impl Iterator<Item = (NodeKey, &[u8])> {
+        let mut begin = 0;
+        self.records.iter().map(move |&(at, end)| {
+            let record = self.bytes.get(begin..end).unwrap_or_default();
+            begin = end;
+            (at, record)
+        })
     }
 }
 
