@@ -24,7 +24,9 @@ pub use forest::{Fit, Forest, Numbered};
 pub use memory::NodeMap;
 pub use node::{Child, Node, NodeError, inner_hash, leaf_hash};
 pub use node_key::NodeKey;
-pub use prove::{Claim, OpenedInner, Proof, ProveError, ProvenChildren, ProvenNode, open_inner, prove};
+pub use prove::{
+    Claim, OpenedInner, Proof, ProveError, ProvenChildren, ProvenNode, open_inner, prove, prove_in_pieces,
+};
 pub use reader::{Access, NodeReader, ReadError, RecordStream, RecordWalk};
 pub use root::RootRecord;
 pub use spine::{Cut, SpineNode, cut};

@@ -166,16 +166,38 @@ pub fn prove<R: NodeReader + ?Sized>(
     budget: usize,
     sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool,
 ) -> Result<Proof, ProveError> {
+    prove_in_pieces(&mut Forest::default(), reader, claim, 0, budget, sink)
+}
+
+/// As [`prove`], with buffers of the caller's, for a subtree that is expected to take `bytes` of memory: where that is more
+/// than the budget it is cut without trying first.
+///
+/// # Errors
+/// As [`prove`].
+pub fn prove_in_pieces<R: NodeReader + ?Sized>(
+    forest: &mut Forest,
+    reader: &mut R,
+    claim: Claim,
+    bytes: u64,
+    budget: usize,
+    sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool,
+) -> Result<Proof, ProveError> {
     enum Task {
         Prove(Claim),
+        /// With the bytes that are expected.
+        Cut(Claim, u64),
         Join(Box<JoinNode>),
     }
-    let mut forest = Forest::default();
+    let task = |claim, bytes, leaves| {
+        // A leaf cannot be cut, however large it is.
+        if bytes > budget as u64 && leaves > 1 { Task::Cut(claim, bytes) } else { Task::Prove(claim) }
+    };
     let mut order = KeyOrder::default();
     let mut done: Vec<Proof> = Vec::new();
-    let mut tasks = vec![Task::Prove(claim)];
-    while let Some(task) = tasks.pop() {
-        match task {
+    let leaves = if bytes > budget as u64 { claimed(reader, claim.key)?.1 } else { 1 };
+    let mut tasks = vec![task(claim, bytes, leaves)];
+    while let Some(next) = tasks.pop() {
+        match next {
             Task::Prove(claim) => match forest.read(reader, &[claim], budget)? {
                 Fit::Whole => {
                     for proof in forest.proofs() {
@@ -184,13 +206,17 @@ pub fn prove<R: NodeReader + ?Sized>(
                     }
                     forest.hand_on(0, sink)?;
                 }
-                Fit::TooLarge => {
-                    let (node, left, right) = JoinNode::open(reader, claim)?;
-                    tasks.push(Task::Join(Box::new(node)));
-                    tasks.push(Task::Prove(right));
-                    tasks.push(Task::Prove(left));
-                }
+                Fit::TooLarge { expected } => tasks.push(Task::Cut(claim, expected)),
             },
+            Task::Cut(claim, bytes) => {
+                let (node, [left, right]) = JoinNode::open(reader, claim)?;
+                let share =
+                    |leaves: u64| (u128::from(bytes) * u128::from(leaves) / u128::from(node.size.max(1))) as u64;
+                let [left, right] = [left, right].map(|(claim, leaves)| task(claim, share(leaves), leaves));
+                tasks.push(Task::Join(Box::new(node)));
+                tasks.push(right);
+                tasks.push(left);
+            }
             Task::Join(node) => {
                 let (Some(right), Some(left)) = (done.pop(), done.pop()) else {
                     return Err(ProveError::Shape { at: node.claim.key, what: "its subtrees were lost" });
@@ -207,7 +233,7 @@ pub fn prove<R: NodeReader + ?Sized>(
 /// # Errors
 /// As [`prove`]. A leaf is a [`ProveError::Shape`].
 pub fn open_inner<R: NodeReader + ?Sized>(reader: &mut R, claim: Claim) -> Result<OpenedInner, ProveError> {
-    let (node, left, right) = JoinNode::open(reader, claim)?;
+    let (node, [(left, _), (right, _)]) = JoinNode::open(reader, claim)?;
     Ok(OpenedInner { height: node.height, size: node.size, key: node.key, left, right })
 }
 
@@ -261,7 +287,8 @@ struct JoinNode {
 }
 
 impl JoinNode {
-    fn open<R: NodeReader + ?Sized>(reader: &mut R, claim: Claim) -> Result<(JoinNode, Claim, Claim), ProveError> {
+    /// Opens a node; its children come with the leaves they say they have.
+    fn open<R: NodeReader + ?Sized>(reader: &mut R, claim: Claim) -> Result<(JoinNode, [(Claim, u64); 2]), ProveError> {
         let at = claim.key;
         let mut record = Vec::new();
         read_record(reader, at, &mut record)?;
@@ -274,14 +301,15 @@ impl JoinNode {
             // What the record keeps is what Go takes for the node's hash.
             return Err(ProveError::HashMismatch { at, expected: claim.hash, found: hash });
         }
-        let left = Claim { key: left, hash: claimed_hash(reader, left)? };
-        let right = Claim { key: right, hash: claimed_hash(reader, right)? };
-        let found = inner_hash(height, size, at.version, &left.hash, &right.hash);
+        let (left_hash, left_leaves) = claimed(reader, left)?;
+        let (right_hash, right_leaves) = claimed(reader, right)?;
+        let found = inner_hash(height, size, at.version, &left_hash, &right_hash);
         if found != claim.hash {
             return Err(ProveError::HashMismatch { at, expected: claim.hash, found });
         }
-        let node = JoinNode { claim, height, size, key: key.to_vec(), left: left.key, right: right.key };
-        Ok((node, left, right))
+        let children = [(left, left_hash, left_leaves), (right, right_hash, right_leaves)];
+        let node = JoinNode { claim, height, size, key: key.to_vec(), left, right };
+        Ok((node, children.map(|(key, hash, leaves)| (Claim { key, hash }, leaves))))
     }
 
     fn close(
@@ -329,13 +357,13 @@ pub(super) fn current(at: NodeKey, child: Child) -> Result<NodeKey, ProveError> 
     }
 }
 
-/// The hash a record stands for: computed for a leaf, recorded for an inner node.
-fn claimed_hash<R: NodeReader + ?Sized>(reader: &mut R, at: NodeKey) -> Result<Hash, ProveError> {
+/// The hash a record stands for, computed for a leaf, recorded for an inner node; and the leaves it says it has.
+fn claimed<R: NodeReader + ?Sized>(reader: &mut R, at: NodeKey) -> Result<(Hash, u64), ProveError> {
     let mut record = Vec::new();
     read_record(reader, at, &mut record)?;
     Ok(match decode(at, &record)? {
-        Node::Leaf { key, value } => leaf_hash(at.version, key, value),
-        Node::Inner { hash, .. } => hash,
+        Node::Leaf { key, value } => (leaf_hash(at.version, key, value), 1),
+        Node::Inner { hash, size, .. } => (hash, size),
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::{PhaseError, Span, Work, in_parallel, largest_first, spans};
 use crate::{
-    iavl::{Access, Claim, Fit, Forest, NodeKey, NodeReader, Proof, ProvenNode, numbering, prove},
+    iavl::{Access, Claim, Fit, Forest, NodeKey, NodeReader, Proof, ProvenNode, numbering, prove_in_pieces},
     model::{Chunk, ChunkId, Digest, RecordDigest, Restored, StoreKey, Version},
     progress::raise,
     source::Source,
@@ -165,12 +165,12 @@ impl<'w, 'a> SpanWork<'w, 'a> {
                     self.leaf_bytes.set(self.store_index, measured + measured / 32);
                     self.load(forest, some)?
                 }
-                Fit::TooLarge if some.len() > 1 => {
+                Fit::TooLarge { .. } if some.len() > 1 => {
                     let doubled = self.work.gulp_bytes() as u64 * 2 / leaves.max(1) + 1;
                     self.leaf_bytes.set(self.store_index, doubled.max(self.leaf_bytes.get(self.store_index)));
                     continue;
                 }
-                Fit::TooLarge => self.load_in_pieces(&mut nodes, one)?,
+                Fit::TooLarge { expected } => self.load_in_pieces(forest, &mut nodes, one, expected)?,
             };
             tracing::debug!(store = %self.store, leaves, all = ?began.elapsed(), "written");
             raise(
@@ -229,8 +229,10 @@ impl<'w, 'a> SpanWork<'w, 'a> {
     /// written piece by piece.
     fn load_in_pieces(
         &mut self,
+        forest: &mut Forest,
         nodes: &mut (dyn NodeReader + Send + 'a),
         (id, chunk): &(ChunkId, Chunk),
+        expected: u64,
     ) -> Result<Loaded<'a>, PhaseError> {
         let mut sink = PieceSink {
             sc: self.target.sc.as_deref(),
@@ -245,7 +247,8 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             landings: Vec::new(),
             failed: None,
         };
-        let proof = prove(nodes, claim(chunk), self.work.gulp_bytes() / 2, &mut |node| sink.take(node));
+        let budget = self.work.gulp_bytes() / 2;
+        let proof = prove_in_pieces(forest, nodes, claim(chunk), expected, budget, &mut |node| sink.take(node));
         let proof = match (proof, sink.failed.take()) {
             (_, Some(error)) => return Err(error),
             (Err(why), None) => return Err(PhaseError::unproven(&self.store, self.height, why)),

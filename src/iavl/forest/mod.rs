@@ -40,8 +40,11 @@ pub struct Forest {
 pub enum Fit {
     /// They do, and are proven.
     Whole,
-    /// They do not; nothing is known of them.
-    TooLarge,
+    /// They do not; nothing is known of them but a guess.
+    TooLarge {
+        /// Bytes they would take, judged by those that were read.
+        expected: u64,
+    },
 }
 
 /// One node. 72 bytes, because there are two of them for every pair.
@@ -151,7 +154,7 @@ impl Forest {
                 while let Some((nonce, index)) = self.stack.pop() {
                     self.read_slot(reader, NodeKey::new(version, nonce), before as u32, index, parents_last)?;
                     if self.records.len() + self.slots.len() * NODE_BYTES > budget && self.slots.len() > 1 {
-                        return Ok(Fit::TooLarge);
+                        return Ok(Fit::TooLarge { expected: self.expected_bytes(claims.len()) });
                     }
                 }
             }
@@ -209,6 +212,13 @@ impl Forest {
         let batches = self.order.get(nodes).unwrap_or_default().chunks(BATCH).inspect(|batch| self.look_ahead(batch));
         let slots = batches.flatten().filter_map(|&index| self.slots.get(index as usize));
         slots.filter(|slot| slot.left == NONE).map(|slot| (self.key(slot), self.value(slot)))
+    }
+
+    /// What all of the subtrees would take, if the leaves that were not read are like those that were.
+    fn expected_bytes(&self, roots: usize) -> u64 {
+        let sizes = self.slots.get(..roots).unwrap_or_default().iter().map(|root| u64::from(root.size.max(1)));
+        let read = self.slots.iter().filter(|slot| slot.left == NONE && slot.size == 1).count();
+        self.bytes() as u64 * sizes.sum::<u64>() / read.max(1) as u64
     }
 
     /// Adds a node that is to be read.

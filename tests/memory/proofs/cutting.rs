@@ -5,7 +5,7 @@ use crate::support::random::{Random, seed};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use storeshift::{
-    iavl::{Claim, Cut, NodeKey, NodeMap, cut, numbering, prove},
+    iavl::{Claim, Cut, Forest, NodeKey, NodeMap, NodeReader, ReadError, cut, numbering, prove, prove_in_pieces},
     model::Chunk,
 };
 
@@ -133,6 +133,45 @@ fn a_proof_that_is_stopped_says_so_and_hands_nothing_on_any_more() {
         });
         assert!(matches!(proof, Err(storeshift::iavl::ProveError::Sink)));
         assert_eq!(seen, 5);
+    }
+}
+
+#[test]
+fn a_subtree_cut_without_trying_because_of_any_guess_is_handed_on_the_same() {
+    for versions in [1, 5] {
+        let (nodes, claim) = grow(&mut Random(54), versions, 40, 70);
+        let (whole, proof) = prove_all(&nodes, claim.unwrap(), BUDGETS[0]);
+        let proof = proof.unwrap();
+        for expected in [0, 1, 3_000, 100_000, u64::MAX] {
+            for budget in BUDGETS {
+                let mut forest = Forest::default();
+                let mut reader = Counting { nodes: nodes.clone(), read: 0 };
+                let mut handed_on = Vec::new();
+                let pieces = prove_in_pieces(&mut forest, &mut reader, claim.unwrap(), expected, budget, &mut |node| {
+                    handed_on.push((node.at, node.hash, node.key.to_vec(), node.value.to_vec()));
+                    true
+                });
+                assert_eq!(pieces.unwrap(), proof, "{expected} in {budget}");
+                let all = whole.iter().map(|node| (node.at, node.hash, node.key.clone(), node.value.clone()));
+                assert!(all.eq(handed_on), "{expected} in {budget}");
+                if expected <= budget as u64 && budget >= BUDGETS[0] {
+                    assert_eq!(reader.read, whole.len(), "what fits is read once");
+                }
+            }
+        }
+    }
+}
+
+/// Counts what is read.
+struct Counting {
+    nodes: NodeMap,
+    read: usize,
+}
+
+impl NodeReader for Counting {
+    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        self.read += 1;
+        self.nodes.read(key, out)
     }
 }
 
