@@ -44,8 +44,8 @@ impl TableOptions {
     }
 }
 
-/// Written at once, when it has grown to this.
-const BUFFER: usize = 1 << 20;
+/// Written at once. Larger pieces are hardly cached better, and cost more where the system must find memory for each as one.
+const BUFFER: usize = 256 << 10;
 /// What each key ends in: LE8 of sequence 0 ‖ type 1, a value.
 const SUFFIX: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
 const TIMESTAMP: usize = size_of::<u64>();
@@ -68,7 +68,7 @@ impl Handle {
     }
 }
 
-/// Writes one table. Holds what is not written yet (1 MiB, or one larger record), the index, and four bytes for each key.
+/// Writes one table. Holds what is not written yet (256 KiB, or one larger record), the index, and four bytes for each key.
 pub(crate) struct TableWriter {
     file: File,
     options: TableOptions,
@@ -221,10 +221,13 @@ impl TableWriter {
         handle.put(&mut place);
         self.index.add(&mut self.index_out, self.data.last(), &SUFFIX, &[&place])?;
         self.properties.blocks += 1;
-        if self.out.len() >= BUFFER {
-            self.file.write_all(&self.out)?;
-            self.written += self.out.len() as u64;
-            self.out.clear();
+        // Whole buffers only: what is written from an aligned place the system caches in large pieces, and every read of the
+        // table is then of one or two of them, not of one for each page.
+        let whole = self.out.len() / BUFFER * BUFFER;
+        if whole > 0 {
+            self.file.write_all(self.out.get(..whole).unwrap_or_default())?;
+            self.written += whole as u64;
+            self.out.drain(..whole);
             // One large record is no reason to hold as much memory from then on.
             self.out.shrink_to(2 * BUFFER);
         }
