@@ -26,29 +26,35 @@ pub struct RecordDigest {
 }
 
 impl RecordDigest {
-    /// BLAKE3 reaches its speed on large inputs only, so parts are gathered up to this size first.
-    const BUFFER: usize = 64 * 1024;
+    /// BLAKE3 reaches its speed on large inputs only, so parts are gathered up to this size first. It takes input in pieces
+    /// of this size exactly: after anything else it must finish a chunk and small subtrees one by one before it is fast.
+    const BUFFER: usize = 32 * 1024;
 
     /// A digest for one kind of stream; streams of different kinds never have equal digests.
     #[must_use]
     pub fn new(kind: &'static str) -> RecordDigest {
-        RecordDigest { hasher: blake3::Hasher::new_derive_key(kind), buffer: Vec::with_capacity(2 * Self::BUFFER) }
+        RecordDigest {
+            hasher: blake3::Hasher::new_derive_key(kind),
+            buffer: Vec::with_capacity(Self::BUFFER + size_of::<u32>()),
+        }
     }
 
     /// Adds one part of a record.
     pub fn add(&mut self, part: &[u8]) {
         self.buffer.extend_from_slice(&(part.len() as u32).to_le_bytes());
-        if part.len() >= Self::BUFFER {
-            self.hasher.update(&self.buffer);
-            self.buffer.clear();
-            self.hasher.update(part);
-            return;
+        let mut rest = part;
+        while self.buffer.len() + rest.len() >= Self::BUFFER {
+            let (now, later) = rest.split_at(Self::BUFFER.saturating_sub(self.buffer.len()));
+            self.buffer.extend_from_slice(now);
+            rest = later;
+            let (whole, length) = self.buffer.split_at(Self::BUFFER);
+            self.hasher.update(whole);
+            // At most a length that reached over the end.
+            let over = length.len();
+            self.buffer.copy_within(Self::BUFFER.., 0);
+            self.buffer.truncate(over);
         }
-        self.buffer.extend_from_slice(part);
-        if self.buffer.len() >= Self::BUFFER {
-            self.hasher.update(&self.buffer);
-            self.buffer.clear();
-        }
+        self.buffer.extend_from_slice(rest);
     }
 
     /// The digest of everything added since the last call; starts anew.
@@ -81,5 +87,21 @@ mod tests {
         d.add(b"s");
         d.add(&large);
         assert_eq!(d.take(), digest("a", &[b"s", &large]));
+    }
+
+    #[test]
+    fn a_digest_is_blake3_over_lengths_and_parts_wherever_they_end() {
+        const BUFFER: usize = RecordDigest::BUFFER;
+        let bytes: Vec<u8> = (0..3 * BUFFER).map(|n| (n % 251) as u8).collect();
+        for first in (0..12).chain(BUFFER - 12..BUFFER + 4).chain([2 * BUFFER - 8, 2 * BUFFER - 4, 3 * BUFFER]) {
+            let mut whole = blake3::Hasher::new_derive_key("a");
+            let mut digest = RecordDigest::new("a");
+            for part in [first, 0, 300, BUFFER, 7].map(|length| &bytes[..length]) {
+                whole.update(&(part.len() as u32).to_le_bytes());
+                whole.update(part);
+                digest.add(part);
+            }
+            assert_eq!(digest.take(), Digest(*whole.finalize().as_bytes()), "{first}");
+        }
     }
 }

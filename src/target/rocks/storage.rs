@@ -301,21 +301,22 @@ struct Reader<'a> {
 
 impl PairReader for Reader<'_> {
     fn next(&mut self) -> Result<Option<StoredPair<'_>>, TargetError> {
-        if std::mem::replace(&mut self.started, true) && self.records.valid() {
+        if std::mem::replace(&mut self.started, true) {
             self.records.next();
         }
-        if !self.records.valid() {
+        let Some((key, value)) = self.records.item() else {
             self.records.status().map_err(self.of.error("read pairs"))?;
             return Ok(None);
-        }
-        let version = self.records.timestamp().and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes);
-        match (self.records.item(), version) {
-            (Some((key, value)), Some(version)) => Ok(Some(StoredPair {
+        };
+        match self.records.timestamp().and_then(|bytes| bytes.try_into().ok()).map(u64::from_le_bytes) {
+            Some(version) => Ok(Some(StoredPair {
                 key: key.get(self.prefix..).unwrap_or_default(),
                 value,
                 version: Version(version),
             })),
-            _ => Err(TargetError::Corrupt { path: self.of.path.clone(), what: "a pair without a version".to_owned() }),
+            None => {
+                Err(TargetError::Corrupt { path: self.of.path.clone(), what: "a pair without a version".to_owned() })
+            }
         }
     }
 }

@@ -107,7 +107,7 @@ impl BlockBuilder {
 
 /// How many bytes two keys have in common at their beginning.
 #[inline]
-fn common(a: &[u8], b: &[u8]) -> usize {
+pub(super) fn common(a: &[u8], b: &[u8]) -> usize {
     let mut same = 0;
     for (a, b) in a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0) {
         let differs = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);

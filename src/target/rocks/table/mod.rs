@@ -8,6 +8,7 @@
 mod block;
 mod compression;
 mod filter;
+mod index;
 mod properties;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use self::{
     block::BlockBuilder,
     compression::{Compressor, PLAIN},
     filter::Filter,
+    index::Index,
     properties::Properties,
 };
 use crate::iavl::varint::put_uv;
@@ -44,14 +46,13 @@ impl TableOptions {
     }
 }
 
-/// Written at once, when it has grown to this.
-const BUFFER: usize = 1 << 20;
+/// Written at once. Larger pieces are hardly cached better, and cost more where the system must find memory for each as one.
+const BUFFER: usize = 256 << 10;
 /// What each key ends in: LE8 of sequence 0 ‖ type 1, a value.
 const SUFFIX: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
 const TIMESTAMP: usize = size_of::<u64>();
-/// Entries from one restart point of a block to the next.
+/// Entries from one restart point of a data block to the next.
 const DATA_INTERVAL: u32 = 16;
-const INDEX_INTERVAL: u32 = 1;
 
 const FORMAT_VERSION: u32 = 5;
 const MAGIC: u64 = 0x88e2_41b7_85f4_cff7;
@@ -68,7 +69,7 @@ impl Handle {
     }
 }
 
-/// Writes one table. Holds what is not written yet (1 MiB, or one larger record), the index, and four bytes for each key.
+/// Writes one table. Holds what is not written yet (256 KiB, or one larger record), the index, and four bytes for each key.
 pub(crate) struct TableWriter {
     file: File,
     options: TableOptions,
@@ -77,8 +78,7 @@ pub(crate) struct TableWriter {
     /// Bytes in the file already.
     written: u64,
     data: BlockBuilder,
-    index: BlockBuilder,
-    index_out: Vec<u8>,
+    index: Index,
     filter: Option<Filter>,
     compressor: Compressor,
     properties: Properties,
@@ -100,8 +100,7 @@ impl TableWriter {
             out: Vec::with_capacity(BUFFER + 2 * options.block_size),
             written: 0,
             data: BlockBuilder::new(DATA_INTERVAL),
-            index: BlockBuilder::new(INDEX_INTERVAL),
-            index_out: Vec::new(),
+            index: Index::default(),
             filter: (options.bloom_bits > 0).then(|| Filter::new(options.bloom_bits)),
             compressor: Compressor::new(),
             properties: Properties::new(path),
@@ -123,7 +122,7 @@ impl TableWriter {
             || filled.saturating_add(key.len()).saturating_add(length) > self.options.block_size
                 && filled >= self.options.block_size / 10 * 9;
         if full {
-            self.cut()?;
+            self.cut(Some(key))?;
         }
         let mut user = key;
         if self.options.timestamps {
@@ -170,7 +169,7 @@ impl TableWriter {
         if self.properties.entries == 0 {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "a table without records"));
         }
-        self.cut()?;
+        self.cut(None)?;
         self.properties.data_bytes = self.bytes();
         let mut meta = Vec::new();
         if let Some(filter) = self.filter.take() {
@@ -179,9 +178,8 @@ impl TableWriter {
             self.properties.filter_bytes = handle.1;
             meta.push((filter::NAME, handle));
         }
-        self.index.finish(&mut self.index_out);
-        let contents = std::mem::take(&mut self.index_out);
-        let index = self.append(|out| out.extend_from_slice(&contents));
+        let contents = std::mem::take(&mut self.index);
+        let index = self.append(|out| contents.build(out));
         self.properties.index_bytes = index.1;
 
         let properties = self.properties.sorted(&self.options);
@@ -208,8 +206,8 @@ impl TableWriter {
         self.file.write_all(&self.out)
     }
 
-    /// Completes the data block, if there is one, and writes what has gathered.
-    fn cut(&mut self) -> io::Result<()> {
+    /// Completes the data block, if there is one, before the one that begins with `next`, and writes what has gathered.
+    fn cut(&mut self, next: Option<&[u8]>) -> io::Result<()> {
         if self.data.is_empty() {
             return Ok(());
         }
@@ -217,14 +215,15 @@ impl TableWriter {
         self.data.finish(&mut self.out);
         let kind = self.compressor.compress(&mut self.out, start);
         let handle = self.seal(start, kind);
-        let mut place = Vec::with_capacity(20);
-        handle.put(&mut place);
-        self.index.add(&mut self.index_out, self.data.last(), &SUFFIX, &[&place])?;
+        self.index.add(self.data.last(), next, self.options.timestamps, handle)?;
         self.properties.blocks += 1;
-        if self.out.len() >= BUFFER {
-            self.file.write_all(&self.out)?;
-            self.written += self.out.len() as u64;
-            self.out.clear();
+        // Whole buffers only: what is written from an aligned place the system caches in large pieces, and every read of the
+        // table is then of one or two of them, not of one for each page.
+        let whole = self.out.len() / BUFFER * BUFFER;
+        if whole > 0 {
+            self.file.write_all(self.out.get(..whole).unwrap_or_default())?;
+            self.written += whole as u64;
+            self.out.drain(..whole);
             // One large record is no reason to hold as much memory from then on.
             self.out.shrink_to(2 * BUFFER);
         }

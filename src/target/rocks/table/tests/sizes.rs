@@ -1,7 +1,7 @@
 //! What compresses becomes smaller, what does not stays as it is, and what cannot be written is refused.
 
 use super::{
-    super::TableWriter,
+    super::{BUFFER, TableWriter},
     scratch::{Random, table, usual},
 };
 use std::{fs, io, path::Path};
@@ -31,6 +31,24 @@ fn only_what_compresses_is_compressed() {
     let mixed: Vec<_> = [&noise, &text, &noise, &text].into_iter().flat_map(|part| part[..5000].to_vec()).collect();
     let mixed = size(scratch.path(), &mixed);
     assert!(mixed < (plain + packed) / 2 + raw / 10, "{plain} {packed} {mixed}");
+}
+
+#[test]
+fn until_a_table_ends_it_is_written_in_whole_buffers() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = scratch.path().join("a.sst");
+    let mut random = Random(8);
+    let mut writer = TableWriter::create(&path, &usual(false)).unwrap();
+    let mut lengths = Vec::new();
+    for key in keys(3000) {
+        let value = random.bytes(if key.ends_with(&[7]) { 2 * BUFFER + 77 } else { 999 });
+        writer.add(&key, &[&value]).unwrap();
+        lengths.push(path.metadata().unwrap().len());
+        assert!(writer.bytes() - lengths.last().unwrap() < (3 * BUFFER) as u64 + 2000);
+    }
+    writer.finish().unwrap();
+    lengths.dedup();
+    assert!(lengths.len() > 12 && lengths.iter().all(|length| length % BUFFER as u64 == 0), "{lengths:?}");
 }
 
 #[test]
