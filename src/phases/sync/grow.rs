@@ -18,9 +18,9 @@ use crate::{
 };
 use std::sync::{PoisonError, atomic::Ordering};
 
-/// So many bytes of one store are worth a table of their own. Fewer would stay where they are as files of their own, too
-/// many to be kept open; batches the engine merges.
-const TABLE_BYTES: usize = 4 << 20;
+/// So many bytes of one store are worth a table of their own, which is in its final place at once. Fewer go into files with
+/// those of other stores, which the engine has to merge; as tables they would be too many to be kept open.
+const TABLE_BYTES: usize = 1 << 20;
 
 /// What one worker keeps from store to store.
 #[derive(Default)]

@@ -19,7 +19,7 @@ use std::sync::{RwLock, atomic::AtomicU64};
 /// So many changes are applied before they are made durable and recorded: a few seconds of work, which is what a crash costs.
 const CHANGES: u64 = 200_000;
 /// Most versions of a stretch.
-const VERSIONS: u64 = 1024;
+const VERSIONS: u64 = 4096;
 /// Versions of the first stretch, as long as nobody knows how many changes they have.
 const FIRST_VERSIONS: u64 = 4;
 /// How many times longer than the last one a stretch may be.
