@@ -41,7 +41,7 @@ pub fn run(
     if let Some(ss) = &target.ss {
         ss.hold()?;
     }
-    let mut stretches = Stretches::new(work, source, target);
+    let mut stretches = Stretches::new(work, source, target, applied);
     while applied < to {
         applied = stretches.apply(applied, to)?;
         done(applied)?;
