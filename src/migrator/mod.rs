@@ -217,7 +217,7 @@ impl Migrator {
                 } else if self.tuning.switch {
                     self.recorder.record_in_phase(&Event::SwitchStarted, &Writes::Nothing)?;
                 } else {
-                    self.flush()?;
+                    self.settle(applied)?;
                     return Ok(Some(Outcome::CaughtUp { version: applied }));
                 }
             }
@@ -230,10 +230,10 @@ impl Migrator {
                 let verified = phases::switch::check(&self.target, version, self.app_hash(version)?)?;
                 self.recorder.record_in_phase(&Event::Checked(verified), &Writes::Nothing)?;
             }
-            Step::Flip { .. } => {
+            Step::Flip { version } => {
                 // Everything goes from the engines' logs into tables first: an older RocksDB that opens the target later
                 // may not know this one's log records.
-                self.flush()?;
+                self.settle(version)?;
                 self.recorder.record_in_phase(&Event::Flipped, &Writes::Nothing)?;
             }
             Step::Wait(verdict) => return Err(PhaseError::Record(Box::new(Error::Halted(verdict)))),
@@ -393,14 +393,16 @@ impl Migrator {
         })
     }
 
-    fn flush(&self) -> Result<(), PhaseError> {
+    /// Brings the engines, which stand at a version, into the form in which they are handed over.
+    fn settle(&self, version: Version) -> Result<(), PhaseError> {
         if let Some(sc) = &self.target.sc {
             sc.flush()?;
         }
         if let Some(ss) = &self.target.ss {
             ss.flush()?;
         }
-        Ok(())
+        // What was restored has its final shape since it was joined.
+        if version > self.job.source.height { phases::sync::settle(self.work(), &self.target) } else { Ok(()) }
     }
 
     fn clean_up(&self) -> Result<(), PhaseError> {

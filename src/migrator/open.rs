@@ -10,7 +10,7 @@ use crate::{
     machine::{Event, Phase, State},
     model::JobId,
     phases,
-    plan::{Parts, Paths, Plan, Tuning},
+    plan::{At, Parts, Paths, Plan, Tuning},
     source::{self, Source},
     target::{Place, Target},
 };
@@ -43,7 +43,9 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
         }
         let source = source::open(&paths.source, tuning.source_cache())?;
         let job = plan_job(source.as_ref(), plan)?;
-        estimate(source.as_ref(), paths, plan, tuning)?.check()?;
+        // Finding the oldest version takes a look at every version, which is done by now.
+        let found = Plan { at: At::Version(job.source.height), ..plan.clone() };
+        estimate(source.as_ref(), paths, &found, tuning)?.check()?;
         begin(&place, &job)?;
     }
     let lock = Lock::take(&place.journal())?;

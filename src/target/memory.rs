@@ -194,7 +194,11 @@ impl Commitment for MemoryCommitment {
         Ok(())
     }
 
-    fn end_bulk(&self) -> Result<(), TargetError> {
+    fn hold(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn compact(&self, _: usize, _: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
         Ok(())
     }
 
@@ -334,7 +338,11 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn end_bulk(&self) -> Result<(), TargetError> {
+    fn hold(&self) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn compact(&self, _: usize, _: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
         Ok(())
     }
 

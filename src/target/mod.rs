@@ -101,11 +101,18 @@ pub trait Commitment: Send + Sync {
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
 
-    /// Ends bulk loading: from here on writes are small and scattered, and the engine keeps its shape by itself.
+    /// Has the engine leave alone what is written from here on, until [`Commitment::compact`].
     ///
     /// # Errors
     /// The engine refused.
-    fn end_bulk(&self) -> Result<(), TargetError>;
+    fn hold(&self) -> Result<(), TargetError>;
+
+    /// If more than `spare` files wait for it, has the engine compact whatever it would by itself, and waits until nothing
+    /// is left. Compaction then stays on if `spare` is 0. Repeatable: what a crash or a stop cut off is gone on with.
+    ///
+    /// # Errors
+    /// [`TargetError::Stopped`] when `stop` says so; or the engine could not be written. The data is as it was.
+    fn compact(&self, spare: usize, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError>;
 
     /// Drops the files that hold only records of one store, unread: the way out when a file is damaged. What they held
     /// must be written again.
@@ -164,11 +171,18 @@ pub trait Storage: Send + Sync {
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
 
-    /// Ends bulk loading: from here on writes are small and scattered, and the engine keeps its shape by itself.
+    /// Has the engine leave alone what is written from here on, until [`Storage::compact`].
     ///
     /// # Errors
     /// The engine refused.
-    fn end_bulk(&self) -> Result<(), TargetError>;
+    fn hold(&self) -> Result<(), TargetError>;
+
+    /// If more than `spare` files wait for it, has the engine compact whatever it would by itself, and waits until nothing
+    /// is left. Compaction then stays on if `spare` is 0. Repeatable: what a crash or a stop cut off is gone on with.
+    ///
+    /// # Errors
+    /// [`TargetError::Stopped`] when `stop` says so; or the engine could not be written. The data is as it was.
+    fn compact(&self, spare: usize, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError>;
 
     /// Drops the files that hold only pairs of one store, unread: the way out when a file is damaged. What they held must
     /// be written again.

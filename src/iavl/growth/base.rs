@@ -11,7 +11,7 @@ use super::{
         node::{inner_hash, leaf_hash},
         prove::{check_inner_key, check_shape, current, decode, read_record},
     },
-    Below, Link, Trunk, make_room,
+    Below, Link, Readers, Trunk, make_room,
 };
 use crate::model::{Hash, Version};
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +27,7 @@ pub(super) struct Base {
     /// The smallest key of the tree.
     first_key: Option<Vec<u8>>,
     record: Vec<u8>,
+    source_record: Vec<u8>,
 }
 
 /// A node of the base.
@@ -100,13 +101,7 @@ impl Base {
     }
 
     /// Walks down from the root as far as the newest version differs; false if that does not fit the room.
-    pub fn read(
-        &mut self,
-        source: &mut dyn NodeReader,
-        target: &mut dyn NodeReader,
-        trunk: Trunk,
-        room: usize,
-    ) -> Result<bool, ProveError> {
+    pub fn read(&mut self, readers: &mut Readers<'_>, trunk: Trunk, room: usize) -> Result<bool, ProveError> {
         self.forget();
         let Some((at, target_at)) = trunk.root else { return Ok(true) };
         let root = self.meet(at, target_at, u8::MAX, None)?;
@@ -126,7 +121,7 @@ impl Base {
                 stack.push(begin);
                 while let Some((nonce, index)) = stack.pop() {
                     let before = stack.len();
-                    for child in self.read_one(source, target, index)?.into_iter().flatten() {
+                    for child in self.read_one(readers, index)?.into_iter().flatten() {
                         let Some(node) = self.nodes.get(child as usize) else { continue };
                         let at = (node.target.nonce, child);
                         if node.target.version == version {
@@ -262,19 +257,14 @@ impl Base {
     }
 
     /// Reads a node, and returns its children in the order of SC's keys if the walk is to go on below it.
-    fn read_one(
-        &mut self,
-        source: &mut dyn NodeReader,
-        target: &mut dyn NodeReader,
-        index: u32,
-    ) -> Result<Option<[u32; 2]>, ProveError> {
+    fn read_one(&mut self, readers: &mut Readers<'_>, index: u32) -> Result<Option<[u32; 2]>, ProveError> {
         let Some(&Old { source: source_at, target: at, above, smallest, is_live, .. }) = self.nodes.get(index as usize)
         else {
             return Ok(None);
         };
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        read_record(target, at, &mut record)?;
+        read_record(readers.target, at, &mut record)?;
         let children = match decode(at, &record)? {
             Node::Leaf { key, value } => {
                 if let Some((start, end)) = smallest {
@@ -297,14 +287,13 @@ impl Base {
                 } else {
                     let (left, right) = (current(at, left)?, current(at, right)?);
                     let key = self.keep_key(key);
-                    let mut of_source = Vec::new();
-                    read_record(source, source_at, &mut of_source)?;
-                    let Node::Inner { left: source_left, right: source_right, .. } = decode(source_at, &of_source)?
-                    else {
-                        return Err(ProveError::Shape { at: source_at, what: "it is a leaf, and an inner node in SC" });
+                    let (source_left, source_right) = if left.version.min(right.version) > readers.same_after {
+                        (left, right)
+                    } else {
+                        self.children_in_source(readers.source, source_at)?
                     };
-                    let left = self.meet(current(source_at, source_left)?, left, height, smallest)?;
-                    let right = self.meet(current(source_at, source_right)?, right, height, Some(key))?;
+                    let left = self.meet(source_left, left, height, smallest)?;
+                    let right = self.meet(source_right, right, height, Some(key))?;
                     if let Some(node) = self.nodes.get_mut(index as usize) {
                         (node.left, node.right) = (Link::base(left as usize), Link::base(right as usize));
                     }
@@ -314,6 +303,20 @@ impl Base {
         };
         self.record = record;
         Ok(children)
+    }
+
+    /// Where store/v1 has the children of a node.
+    fn children_in_source(
+        &mut self,
+        source: &mut dyn NodeReader,
+        at: NodeKey,
+    ) -> Result<(NodeKey, NodeKey), ProveError> {
+        self.source_record.clear();
+        read_record(source, at, &mut self.source_record)?;
+        match decode(at, &self.source_record)? {
+            Node::Inner { left, right, .. } => Ok((current(at, left)?, current(at, right)?)),
+            Node::Leaf { .. } => Err(ProveError::Shape { at, what: "it is a leaf, and an inner node in SC" }),
+        }
     }
 
     fn keep_key(&mut self, key: &[u8]) -> (u32, u32) {

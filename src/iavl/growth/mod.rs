@@ -44,6 +44,9 @@ pub struct Readers<'a> {
     pub source: &'a mut dyn NodeReader,
     /// Of the same tree, in SC.
     pub target: &'a mut dyn NodeReader,
+    /// Nodes of versions above it are taken to have the same keys in both, so that SC tells where they are in store/v1. If
+    /// one has not, the stretch does not prove.
+    pub same_after: Version,
 }
 
 /// A stretch of versions of one store. Buffers are kept from one stretch to the next.
@@ -175,8 +178,7 @@ impl Growth {
         let grown = self.size();
         while !self.versions.is_empty() {
             self.mark_live();
-            let (source, target) = (&mut *readers.source, &mut *readers.target);
-            if self.base.read(source, target, trunk, room.saturating_sub(self.size()))? {
+            if self.base.read(readers, trunk, room.saturating_sub(self.size()))? {
                 let base = self.size().saturating_sub(grown);
                 // A little more than it took this time.
                 self.base_share = Some(base / (grown / SHARE).max(1) + 2);

@@ -97,6 +97,17 @@ fn grow(
     roots: &[Hash],
     room: usize,
 ) -> Result<(Growth, usize), ProveError> {
+    grow_after(Version(u64::MAX), source, target, trunk, roots, room)
+}
+
+fn grow_after(
+    same_after: Version,
+    source: &mut dyn NodeReader,
+    target: &mut dyn NodeReader,
+    trunk: Trunk,
+    roots: &[Hash],
+    room: usize,
+) -> Result<(Growth, usize), ProveError> {
     // A map is read through one reader; a database has one for each way it is read.
     struct Shared<'a>(std::rc::Rc<std::cell::RefCell<&'a mut dyn NodeReader>>);
     impl NodeReader for Shared<'_> {
@@ -107,7 +118,7 @@ fn grow(
     let source = std::rc::Rc::new(std::cell::RefCell::new(source));
     let mut growth = Growth::default();
     let (mut grown, mut old) = (Shared(source.clone()), Shared(source));
-    let mut readers = Readers { grown: &mut grown, source: &mut old, target };
+    let mut readers = Readers { grown: &mut grown, source: &mut old, target, same_after };
     let versions = growth.read(&mut readers, trunk, roots, room)?;
     Ok((growth, versions))
 }
@@ -190,8 +201,9 @@ fn over_a_migrated_base_a_stretch_is_what_replaying_its_changes_gives() {
 
 #[test]
 fn a_stretch_read_in_pieces_is_the_same_and_one_without_room_gives_nothing() {
-    for history in one_pass() {
-        let past = past(&history);
+    for (history, same) in one_pass().iter().flat_map(|history| [(history, false), (history, true)]) {
+        let past = past(history);
+        let same_after = if same { past.versions[0] } else { Version(u64::MAX) };
         let roots: Vec<Hash> = past.versions.iter().map(|version| hash(&past.map, *version)).collect();
         let mut target = migrated(&past.map, past.versions[0]);
         let expected = replayed(&past.map, &target, &past.versions);
@@ -200,8 +212,9 @@ fn a_stretch_read_in_pieces_is_the_same_and_one_without_room_gives_nothing() {
         let mut all = Given { records: Vec::new(), changes: Vec::new() };
         let mut room = 1;
         while done + 1 < past.versions.len() {
+            let (mut source, mut grown_on) = (past.map.clone(), target.clone());
             let (growth, count) =
-                grow(&mut past.map.clone(), &mut target.clone(), trunk, &roots[done + 1..], room).unwrap();
+                grow_after(same_after, &mut source, &mut grown_on, trunk, &roots[done + 1..], room).unwrap();
             if count == 0 {
                 room *= 2;
                 continue;
@@ -218,6 +231,42 @@ fn a_stretch_read_in_pieces_is_the_same_and_one_without_room_gives_nothing() {
         assert_eq!(all, expected, "{} in {pieces} pieces", history.name);
         assert!(pieces > 1, "{}: the room was never too small", history.name);
     }
+}
+
+#[test]
+fn where_sc_has_the_keys_of_store_v1_the_tree_before_is_read_in_sc_alone() {
+    for history in one_pass() {
+        let past = past(&history);
+        let roots: Vec<Hash> = past.versions.iter().map(|version| hash(&past.map, *version)).collect();
+        for (from, version) in past.versions.iter().enumerate() {
+            let trunk = trunk(&past.map, &past.map, *version);
+            let mut target = past.map.clone();
+            // Of store/v1 only what is newer than the tree before.
+            let mut source = past.map.clone();
+            source.records.retain(|key, _| key.version > *version);
+            let (growth, count) =
+                grow_after(Version(0), &mut source, &mut target, trunk, &roots[from + 1..], usize::MAX).unwrap();
+            let wanted: Records = source.records.iter().map(|(key, record)| (*key, record.clone())).collect();
+            assert_eq!(given(&growth, count).records, wanted, "{} from {version}", history.name);
+        }
+    }
+}
+
+#[test]
+fn keys_taken_to_be_the_same_that_are_not_are_refused_or_change_nothing() {
+    let mut refused = 0;
+    for history in one_pass() {
+        let past = past(&history);
+        let roots: Vec<Hash> = past.versions.iter().map(|version| hash(&past.map, *version)).collect();
+        let (mut source, mut target) = (past.map.clone(), migrated(&past.map, past.versions[0]));
+        let expected = replayed(&past.map, &target, &past.versions);
+        let trunk = trunk(&past.map, &target, past.versions[0]);
+        match grow_after(Version(0), &mut source, &mut target, trunk, &roots[1..], usize::MAX) {
+            Ok((growth, count)) => assert_eq!(given(&growth, count), expected, "{}", history.name),
+            Err(_) => refused += 1,
+        }
+    }
+    assert!(refused > 0);
 }
 
 #[test]

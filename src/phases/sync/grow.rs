@@ -18,9 +18,9 @@ use crate::{
 };
 use std::sync::{PoisonError, atomic::Ordering};
 
-/// So many bytes of one store are worth a table of their own. Fewer would stay where they are as files of their own, too
-/// many to be kept open; batches the engine merges.
-const TABLE_BYTES: usize = 4 << 20;
+/// So many bytes of one store are worth a table of their own, which is in its final place at once. Fewer go into files with
+/// those of other stores, which the engine has to merge; as tables they would be too many to be kept open.
+const TABLE_BYTES: usize = 1 << 20;
 
 /// What one worker keeps from store to store.
 #[derive(Default)]
@@ -28,6 +28,8 @@ pub(super) struct StoreWork {
     growth: Growth,
     /// Its buffers are larger than this worker's share.
     is_large: bool,
+    /// SC has a node of a later version under another key than store/v1: a replay numbered it.
+    is_renumbered: bool,
 }
 
 impl StoreWork {
@@ -36,6 +38,7 @@ impl StoreWork {
         let roots: Vec<Hash> = stretch.infos.iter().map(|info| stretch.root(store, info.version)).collect();
         let mut rest = roots.as_slice();
         let mut at = stretch.from();
+        self.is_renumbered = false;
         let mut trunk = None;
         let mut replay = None;
         while !rest.is_empty() {
@@ -44,7 +47,12 @@ impl StoreWork {
                 Some(trunk) => trunk,
                 None => find_trunk(stretch, store, at)?,
             };
-            let count = match self.read(stretch, store, grown_on, rest)? {
+            let mut read = self.read(stretch, store, grown_on, rest)?;
+            if read.is_err() && !self.is_renumbered {
+                self.is_renumbered = true;
+                read = self.read(stretch, store, grown_on, rest)?;
+            }
+            let count = match read {
                 Ok(count) => count,
                 Err(why) => {
                     tracing::debug!(%store, after = %at, %why, "does not prove as a stretch");
@@ -86,7 +94,12 @@ impl StoreWork {
             Some(sc) => sc.nodes(store, Access::Runs)?,
             None => stretch.source.nodes(store, Access::Points),
         };
-        let mut readers = Readers { grown: &mut grown, source: &mut source, target: &mut target };
+        let same_after = match stretch.sc {
+            Some(_) if self.is_renumbered => Version(u64::MAX),
+            Some(_) => stretch.same_after,
+            None => Version(0),
+        };
+        let mut readers = Readers { grown: &mut grown, source: &mut source, target: &mut target, same_after };
         let all = stretch.work.tuning.stretches();
         let read = {
             let _shared = stretch.memory.read().unwrap_or_else(PoisonError::into_inner);

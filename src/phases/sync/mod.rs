@@ -11,8 +11,16 @@ mod stretch;
 mod upgrade;
 
 use super::{PhaseError, Work};
-use crate::{model::Version, source::Source, target::Target};
+use crate::{
+    model::Version,
+    source::Source,
+    target::{Target, TargetError},
+};
 use stretch::Stretches;
+
+/// So many files of an engine may wait to be compacted while versions are applied. The more are compacted at once, the less
+/// often the rest is rewritten with them; a gigabyte of them is little on the disk, and still few to be merged.
+const SPARE_FILES: usize = 64;
 
 /// Applies the versions after `applied` up to `to` and hands the newest that is durable everywhere to `done`, after
 /// every stretch. An engine that is ahead (a crash left it so) keeps what it has.
@@ -28,15 +36,36 @@ pub fn run(
     done: &mut dyn FnMut(Version) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
     if let Some(sc) = &target.sc {
-        sc.end_bulk()?;
+        sc.hold()?;
     }
     if let Some(ss) = &target.ss {
-        ss.end_bulk()?;
+        ss.hold()?;
     }
-    let mut stretches = Stretches::new(work, source, target);
+    let mut stretches = Stretches::new(work, source, target, applied);
     while applied < to {
         applied = stretches.apply(applied, to)?;
         done(applied)?;
+        compact(work, target, SPARE_FILES)?;
     }
     Ok(())
+}
+
+/// Leaves the engines nothing to compact, once versions were applied. Repeatable: a crash or a stop leaves what was there
+/// before or what comes of it.
+///
+/// # Errors
+/// The target could not be written; or the request to stop.
+pub fn settle(work: Work<'_>, target: &Target) -> Result<(), PhaseError> {
+    compact(work, target, 0)
+}
+
+/// Has each engine compact if more than `spare` of its files wait for it.
+fn compact(work: Work<'_>, target: &Target, spare: usize) -> Result<(), PhaseError> {
+    let stop = || work.stop.is_asked();
+    let sc = || target.sc.as_ref().map_or(Ok(()), |sc| sc.compact(spare, &stop));
+    let ss = || target.ss.as_ref().map_or(Ok(()), |ss| ss.compact(spare, &stop));
+    match sc().and_then(|()| ss()) {
+        Err(TargetError::Stopped) => Err(PhaseError::Stopped),
+        done => Ok(done?),
+    }
 }

@@ -19,7 +19,7 @@ use std::sync::{RwLock, atomic::AtomicU64};
 /// So many changes are applied before they are made durable and recorded: a few seconds of work, which is what a crash costs.
 const CHANGES: u64 = 200_000;
 /// Most versions of a stretch.
-const VERSIONS: u64 = 1024;
+const VERSIONS: u64 = 4096;
 /// Versions of the first stretch, as long as nobody knows how many changes they have.
 const FIRST_VERSIONS: u64 = 4;
 /// How many times longer than the last one a stretch may be.
@@ -31,6 +31,8 @@ pub(super) struct Stretches<'a> {
     source: &'a dyn Source,
     target: &'a Target,
     versions: u64,
+    /// The version before the first one.
+    begin: Version,
 }
 
 /// One stretch.
@@ -45,6 +47,8 @@ pub(super) struct Stretch<'a> {
     pub sc: Option<&'a dyn Commitment>,
     /// As `sc`.
     pub ss: Option<&'a dyn Storage>,
+    /// What was applied after it lies in SC under the keys of store/v1, but for what was replayed.
+    pub same_after: Version,
     /// Changes applied.
     pub changes: AtomicU64,
     /// Shared by those who read with their share of the memory, taken alone by who needs all of it.
@@ -52,8 +56,8 @@ pub(super) struct Stretch<'a> {
 }
 
 impl<'a> Stretches<'a> {
-    pub fn new(work: Work<'a>, source: &'a dyn Source, target: &'a Target) -> Stretches<'a> {
-        Stretches { work, source, target, versions: FIRST_VERSIONS }
+    pub fn new(work: Work<'a>, source: &'a dyn Source, target: &'a Target, begin: Version) -> Stretches<'a> {
+        Stretches { work, source, target, versions: FIRST_VERSIONS, begin }
     }
 
     /// Applies some versions after `from`, up to `to` at most, and returns the last one; it is durable everywhere.
@@ -113,7 +117,8 @@ impl<'a> Stretches<'a> {
             }
         }
         let (changes, memory) = (AtomicU64::new(0), RwLock::new(()));
-        Ok(Stretch { work: self.work, source: self.source, before, infos, sc, ss, changes, memory })
+        let Stretches { work, source, begin: same_after, .. } = *self;
+        Ok(Stretch { work, source, before, infos, sc, ss, same_after, changes, memory })
     }
 
     fn info(&self, version: Version) -> Result<CommitInfo, PhaseError> {

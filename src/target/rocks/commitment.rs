@@ -4,6 +4,7 @@
 use super::{
     EngineTuning, after_prefix,
     bulk::Tables,
+    compaction::Compaction,
     engine_error,
     nodes::{Nearby, Points, Walk},
     options,
@@ -71,6 +72,10 @@ impl RocksCommitment {
 
     pub(super) fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
         engine_error(&self.path, doing)
+    }
+
+    fn compaction(&self) -> Compaction<'_> {
+        Compaction { db: &self.db, family: None, path: &self.path }
     }
 
     pub(super) fn node_prefix(store: &StoreKey) -> Vec<u8> {
@@ -227,8 +232,12 @@ impl Commitment for RocksCommitment {
         self.db.flush().map_err(self.error("flush"))
     }
 
-    fn end_bulk(&self) -> Result<(), TargetError> {
-        self.db.set_options(&options::LIVE).map_err(self.error("end bulk loading"))
+    fn hold(&self) -> Result<(), TargetError> {
+        self.compaction().hold()
+    }
+
+    fn compact(&self, spare: usize, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
+        self.compaction().compact(spare, stop)
     }
 
     fn discard(&self, store: &StoreKey) -> Result<(), TargetError> {

@@ -2,6 +2,7 @@
 
 mod bulk;
 mod commitment;
+mod compaction;
 mod nodes;
 mod options;
 mod runs;

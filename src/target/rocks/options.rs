@@ -20,8 +20,10 @@ impl Default for EngineTuning {
     }
 }
 
-/// What changes when bulk loading ends. Without compaction every version would leave files that every read has to ask.
-pub(super) const LIVE: [(&str, &str); 1] = [("disable_auto_compactions", "false")];
+/// The engine compacts by its own rules.
+pub(super) const COMPACTING: [(&str, &str); 1] = [("disable_auto_compactions", "false")];
+/// It does not, as when it is opened.
+pub(super) const HELD: [(&str, &str); 1] = [("disable_auto_compactions", "true")];
 
 /// A block cache. It has few shards: the filter of one table must fit into one.
 pub(super) fn cache(bytes: usize) -> Cache {
@@ -73,7 +75,8 @@ pub(super) fn column_family(options: &mut Options, tuning: EngineTuning, cache: 
     options.set_compression_type(DBCompressionType::Lz4);
     options.set_write_buffer_size(tuning.write_buffer);
     options.set_max_write_buffer_number(3);
-    // Bulk runs arrive sorted; `settle` gives the final shape once, instead of compacting on the way.
+    // Bulk runs arrive sorted; `settle` gives the final shape once, instead of compacting on the way. What later versions
+    // leave is compacted when there is much of it, and at the end: see `compaction`.
     options.set_disable_auto_compactions(true);
     options.set_level_zero_slowdown_writes_trigger(1 << 20);
     options.set_level_zero_stop_writes_trigger(1 << 20);

@@ -2,7 +2,7 @@
 //! comparator for 64-bit user timestamps, keys `s/k:<store>/` ‖ key, timestamp LE8 version, removals as RocksDB deletes;
 //! column family `default` holds `s/latest` = LE8 version.
 
-use super::{EngineTuning, after_prefix, engine_error, options, table::TableWriter};
+use super::{EngineTuning, after_prefix, compaction::Compaction, engine_error, options, table::TableWriter};
 use crate::{
     model::{ChangeRef, StoreKey, Version},
     target::{Landing, PairLoader, PairReader, Storage, StoredPair, TargetError, place::io_error},
@@ -62,6 +62,10 @@ impl RocksStorage {
         })
     }
 
+    fn compaction(&self) -> Result<Compaction<'_>, TargetError> {
+        Ok(Compaction { db: &self.db, family: Some(self.family(PAIRS)?), path: &self.path })
+    }
+
     fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), TargetError> {
         let mut write = WriteOptions::default();
         write.set_sync(sync);
@@ -96,6 +100,14 @@ impl RocksStorage {
         there.status().map_err(self.error("look for pairs of an interrupted load"))?;
         let key = there.key().map(|key| key.get(..key.len().saturating_sub(SUFFIX)).unwrap_or_default().to_vec());
         Ok(key.map_or(Barrier::Nowhere, Barrier::At))
+    }
+}
+
+#[cfg(test)]
+impl RocksStorage {
+    pub(super) fn files_at_level_0(&self) -> usize {
+        let files = self.db.live_files().unwrap();
+        files.into_iter().filter(|file| file.level == 0 && file.column_family_name == PAIRS).count()
     }
 }
 
@@ -184,8 +196,12 @@ impl Storage for RocksStorage {
         self.db.flush_cf(self.family("default")?).map_err(self.error("flush"))
     }
 
-    fn end_bulk(&self) -> Result<(), TargetError> {
-        self.db.set_options_cf(self.family(PAIRS)?, &options::LIVE).map_err(self.error("end bulk loading"))
+    fn hold(&self) -> Result<(), TargetError> {
+        self.compaction()?.hold()
+    }
+
+    fn compact(&self, spare: usize, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
+        self.compaction()?.compact(spare, stop)
     }
 
     fn discard(&self, store: &StoreKey) -> Result<(), TargetError> {

@@ -1,10 +1,11 @@
-//! Bulk loading of SC on a real RocksDB: in pieces, cut off, gone on with by another number of hands.
+//! Bulk loading of SC on a real RocksDB: in pieces, cut off, gone on with by another number of hands. And what later versions
+//! leave to compact.
 
-use super::{EngineTuning, RocksCommitment};
+use super::{EngineTuning, RocksCommitment, RocksStorage};
 use crate::{
     iavl::{NodeKey, RecordStream},
-    model::{StoreKey, Version},
-    target::{Commitment as _, TargetError},
+    model::{ChangeRef, StoreKey, Version},
+    target::{Commitment as _, Storage as _, TargetError},
 };
 use std::{
     collections::BTreeMap,
@@ -137,4 +138,106 @@ fn records_that_do_not_ascend_are_refused_and_nothing_of_them_is_there() {
     let sc = open(dir.path(), 1);
     sc.settle(&["bank".into()], &|| false).unwrap();
     assert!(all(&sc, &"bank".into()).is_empty());
+}
+
+fn files_at_level_0(db: &rocksdb::DB) -> usize {
+    db.live_files().unwrap().into_iter().filter(|file| file.level == 0).count()
+}
+
+#[test]
+fn what_versions_left_in_sc_is_compacted_at_the_end_and_not_before_there_is_much_of_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = open(dir.path(), 1);
+    sc.hold().unwrap();
+    let mut expected = Records::new();
+    for piece in 0..9 {
+        let mut records = share(piece, |_| false);
+        expected.extend(records.records.iter().cloned());
+        sc.write_records(&"bank".into(), &mut records).unwrap();
+        sc.flush().unwrap();
+    }
+    sc.compact(9, &|| false).unwrap();
+    assert_eq!(files_at_level_0(&sc.db), 9);
+    sc.compact(8, &|| false).unwrap();
+    assert_eq!(files_at_level_0(&sc.db), 0);
+    assert_eq!(all(&sc, &"bank".into()), expected);
+    for piece in 9..14 {
+        let mut records = share(piece, |_| false);
+        expected.extend(records.records.iter().cloned());
+        sc.write_records(&"bank".into(), &mut records).unwrap();
+        sc.flush().unwrap();
+    }
+    // Held again after it.
+    assert_eq!(files_at_level_0(&sc.db), 5);
+    drop(sc);
+    let sc = open(dir.path(), 1);
+    sc.compact(0, &|| false).unwrap();
+    assert_eq!(files_at_level_0(&sc.db), 0);
+    assert_eq!(all(&sc, &"bank".into()), expected);
+}
+
+#[test]
+fn what_versions_left_in_ss_is_compacted_at_the_end_and_every_version_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let staging = dir.path().join("staging");
+    std::fs::create_dir_all(&staging).unwrap();
+    let open = || RocksStorage::open(&dir.path().join("ss"), &staging, EngineTuning::default()).unwrap();
+    let ss = open();
+    ss.hold().unwrap();
+    let bank = StoreKey::from("bank");
+    let value = |version: u64, key: u64| format!("{version} {key}").into_bytes();
+    // Each version sets some keys, and removes what the one before set.
+    for version in 1..=7u64 {
+        let keys: Vec<_> = (0..500u64).map(|key| (key.to_be_bytes(), value(version, key))).collect();
+        let mut changes = keys.iter().zip(0u64..).filter_map(|((key, value), number)| {
+            let value = match (number + version) % 3 {
+                0 => Some(value.as_slice()),
+                1 => None,
+                _ => return None,
+            };
+            Some(ChangeRef { key, value })
+        });
+        ss.write_changes(&bank, Version(version), &mut changes).unwrap();
+        ss.flush().unwrap();
+    }
+    ss.compact(7, &|| false).unwrap();
+    assert_eq!(ss.files_at_level_0(), 7);
+    let pairs = |ss: &RocksStorage, version: u64| {
+        let mut found = Vec::new();
+        let mut pairs = ss.pairs(&bank, Version(version), &[]).unwrap();
+        while let Some(pair) = pairs.next().unwrap() {
+            found.push((pair.key.to_vec(), pair.value.to_vec(), pair.version));
+        }
+        found
+    };
+    let before: Vec<_> = (1..=7).map(|version| pairs(&ss, version)).collect();
+    assert!(before.iter().all(|pairs| !pairs.is_empty()));
+    drop(ss);
+    let ss = open();
+    ss.compact(0, &|| false).unwrap();
+    assert_eq!(ss.files_at_level_0(), 0);
+    let after: Vec<_> = (1..=7).map(|version| pairs(&ss, version)).collect();
+    assert!(before == after, "compaction changed what a version holds");
+}
+
+#[test]
+fn compaction_that_is_stopped_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = open(dir.path(), 1);
+    let mut expected = Records::new();
+    for piece in 0..120 {
+        let mut records = share(piece, |_| false);
+        expected.extend(records.records.iter().cloned());
+        sc.write_records(&"bank".into(), &mut records).unwrap();
+        if piece % 15 == 14 {
+            sc.flush().unwrap();
+        }
+    }
+    // It may be too fast to be stopped.
+    assert!(matches!(sc.compact(0, &|| true), Ok(()) | Err(TargetError::Stopped)));
+    drop(sc);
+    let sc = open(dir.path(), 1);
+    sc.compact(0, &|| false).unwrap();
+    assert_eq!(files_at_level_0(&sc.db), 0);
+    assert_eq!(all(&sc, &"bank".into()), expected);
 }
