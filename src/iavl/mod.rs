@@ -15,6 +15,8 @@ mod prove;
 mod reader;
 mod root;
 mod sha256;
+#[cfg(test)]
+mod speed;
 mod spine;
 mod sweep;
 pub mod tree;
