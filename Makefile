@@ -18,7 +18,7 @@ GO_MODULES = wl v1 v2
 help:
 	@echo "make demo     migrate a small bundled database, kill it half-way, resume, verify"
 	@echo "make test     everything that must hold: format, lints, documentation, all tests"
-	@echo "make bench    side by side with the Go migration, curves, limits, reads, a picture (20 minutes the first time)"
+	@echo "make bench    side by side with the Go migration, curves, limits, reads, a picture (15 minutes the first time)"
 	@echo "make bench-large   the same with ten million keys too"
 	@echo "make oracle   check and build the Go programs that judge what is written"
 	@echo "make fuzz     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds (needs nightly Rust and cargo-fuzz)"
