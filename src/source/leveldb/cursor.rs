@@ -45,6 +45,8 @@ impl Cursor {
             let run = self.calm.as_ref().map(|calm| calm.run);
             return Ok(self.deliver(Some((tag, run)), out));
         }
+        // The tracks are about to move: if that fails half-way, nothing is known of what lies ahead of them.
+        self.calm = None;
         let Cursor { inner, tracks, .. } = self;
         // Best hit so far: tag, and the run it is in (`None`: the logs).
         let mut best: Option<(u64, Option<usize>)> = None;

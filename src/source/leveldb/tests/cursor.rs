@@ -227,3 +227,28 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn after_a_read_that_failed_half_way_the_newest_entry_is_found_still() {
+    let dir = tempfile::tempdir().unwrap();
+    let levels = [
+        (1, 5, vec![put(b"c", 20, b"new")]),
+        (2, 4, vec![put(b"a", 1, b"a"), put(b"bb", 2, b"bb"), put(b"c", 3, b"old"), put(b"e", 4, b"e")]),
+        (3, 3, vec![put(b"b", 1, b"b")]),
+    ];
+    writer::database(dir.path(), &levels, &[]);
+    let path = dir.path().join("000003.ldb");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[1] ^= 4;
+    fs::write(&path, bytes).unwrap();
+    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    for mut cursor in [db.cursor(), db.cursor_once()] {
+        let mut out = Vec::new();
+        assert!(cursor.read_into(b"e", &mut out).unwrap());
+        // Level 2 is looked at before level 3 is found damaged: its place is before "c" now.
+        cursor.read_into(b"b", &mut out).unwrap_err();
+        out.clear();
+        assert!(cursor.read_into(b"c", &mut out).unwrap());
+        assert_eq!(out, b"new");
+    }
+}
