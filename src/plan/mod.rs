@@ -270,7 +270,7 @@ impl Tuning {
     /// in use then.
     #[must_use]
     pub fn stretches(&self) -> usize {
-        self.memory / 16 * 8
+        self.memory / 2
     }
 
     /// Checks that values are in range.

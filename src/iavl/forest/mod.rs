@@ -218,7 +218,8 @@ impl Forest {
     fn expected_bytes(&self, roots: usize) -> u64 {
         let sizes = self.slots.get(..roots).unwrap_or_default().iter().map(|root| u64::from(root.size.max(1)));
         let read = self.slots.iter().filter(|slot| slot.left == NONE && slot.size == 1).count();
-        self.bytes() as u64 * sizes.sum::<u64>() / read.max(1) as u64
+        // Not proven yet, so they may say anything.
+        (self.bytes() as u64).saturating_mul(sizes.sum()) / read.max(1) as u64
     }
 
     /// Adds a node that is to be read.
