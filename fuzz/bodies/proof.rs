@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
         Some(Ok(Node::Leaf { key, value })) => leaf_hash(Version(1), key, value),
         _ => return,
     };
-    let claim = Claim { key, hash };
+    let claim = Claim { at: key.into(), hash };
     let proofs = [1 << 20, 200, 0].map(|budget| {
         let mut last: Option<Vec<u8>> = None;
         let mut leaves = 0;

@@ -7,8 +7,10 @@
 pub mod diff;
 mod forest;
 pub mod growth;
+pub mod legacy;
 mod memory;
 mod node;
+mod node_id;
 mod node_key;
 pub mod numbering;
 mod prove;
@@ -24,7 +26,8 @@ pub mod varint;
 
 pub use forest::{Fit, Forest, Numbered};
 pub use memory::NodeMap;
-pub use node::{Child, Node, NodeError, inner_hash, leaf_hash};
+pub use node::{Node, NodeError, inner_hash, leaf_hash};
+pub use node_id::NodeId;
 pub use node_key::NodeKey;
 pub use prove::{
     Claim, OpenedInner, Proof, ProveError, ProvenChildren, ProvenNode, open_inner, prove, prove_in_pieces,

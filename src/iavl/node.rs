@@ -5,7 +5,7 @@
 //! legacy (IAVL 1.x `node.go`). The node's own version and nonce are only in its key.
 
 use super::{
-    NodeKey,
+    NodeId, NodeKey,
     sha256::{self, sha256},
     varint::{Fields, put_bytes, put_zz, uv_len},
 };
@@ -36,19 +36,10 @@ pub enum Node<'a> {
         /// The node's own Merkle hash, as recorded.
         hash: Hash,
         /// Left child.
-        left: Child,
+        left: NodeId,
         /// Right child.
-        right: Child,
+        right: NodeId,
     },
-}
-
-/// How an inner node names a child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Child {
-    /// A node of IAVL 1.x.
-    Current(NodeKey),
-    /// A node of IAVL ≤ 0.20, kept under its hash.
-    Legacy(Hash),
 }
 
 /// Why bytes are not a node record.
@@ -82,8 +73,8 @@ impl<'a> Node<'a> {
             if !(0..=3).contains(&mode) {
                 return Err(NodeError("mode is not 0 to 3"));
             }
-            let left = Child::decode(&mut fields, mode & 1 != 0)?;
-            let right = Child::decode(&mut fields, mode & 2 != 0)?;
+            let left = decode_child(&mut fields, mode & 1 != 0)?;
+            let right = decode_child(&mut fields, mode & 2 != 0)?;
             Node::Inner { height, size, key, hash, left, right }
         };
         if fields.rest().is_empty() { Ok(node) } else { Err(NodeError("bytes left over after the record")) }
@@ -110,36 +101,34 @@ impl<'a> Node<'a> {
                 put_zz(out, size as i64);
                 put_bytes(out, key);
                 put_bytes(out, &hash.0);
-                let legacy = |child: Child| i64::from(matches!(child, Child::Legacy(_)));
+                let legacy = |child: NodeId| i64::from(matches!(child, NodeId::Legacy(_)));
                 put_zz(out, legacy(left) | legacy(right) << 1);
-                left.encode(out);
-                right.encode(out);
+                encode_child(left, out);
+                encode_child(right, out);
             }
         }
     }
 }
 
-impl Child {
-    fn decode(fields: &mut Fields<'_>, legacy: bool) -> Result<Child, NodeError> {
-        if legacy {
-            let hash = fields.bytes().ok_or(NodeError("legacy child is cut short"))?;
-            return Ok(Child::Legacy(Hash(hash.try_into().map_err(|_| NodeError("legacy child is not 32 bytes"))?)));
-        }
-        let version = fields.zz().ok_or(NodeError("child version is missing"))?;
-        let version = u64::try_from(version).map_err(|_| NodeError("child version is negative"))?;
-        let nonce = fields.zz().ok_or(NodeError("child nonce is missing"))?;
-        let nonce = u32::try_from(nonce).map_err(|_| NodeError("child nonce is not 0 to 2^32-1"))?;
-        Ok(Child::Current(NodeKey::new(Version(version), nonce)))
+fn decode_child(fields: &mut Fields<'_>, legacy: bool) -> Result<NodeId, NodeError> {
+    if legacy {
+        let hash = fields.bytes().ok_or(NodeError("legacy child is cut short"))?;
+        return Ok(NodeId::Legacy(Hash(hash.try_into().map_err(|_| NodeError("legacy child is not 32 bytes"))?)));
     }
+    let version = fields.zz().ok_or(NodeError("child version is missing"))?;
+    let version = u64::try_from(version).map_err(|_| NodeError("child version is negative"))?;
+    let nonce = fields.zz().ok_or(NodeError("child nonce is missing"))?;
+    let nonce = u32::try_from(nonce).map_err(|_| NodeError("child nonce is not 0 to 2^32-1"))?;
+    Ok(NodeId::Current(NodeKey::new(Version(version), nonce)))
+}
 
-    fn encode(self, out: &mut Vec<u8>) {
-        match self {
-            Child::Current(key) => {
-                put_zz(out, key.version.0 as i64);
-                put_zz(out, i64::from(key.nonce));
-            }
-            Child::Legacy(hash) => put_bytes(out, &hash.0),
+fn encode_child(child: NodeId, out: &mut Vec<u8>) {
+    match child {
+        NodeId::Current(key) => {
+            put_zz(out, key.version.0 as i64);
+            put_zz(out, i64::from(key.nonce));
         }
+        NodeId::Legacy(hash) => put_bytes(out, &hash.0),
     }
 }
 
@@ -298,7 +287,7 @@ mod tests {
     #[test]
     fn a_record_cut_anywhere_or_with_a_byte_too_many_is_refused() {
         let mut record = Vec::new();
-        let child = |nonce| Child::Current(NodeKey::new(Version(7), nonce));
+        let child = |nonce| NodeId::Current(NodeKey::new(Version(7), nonce));
         Node::Inner { height: 1, size: 2, key: b"key", hash: Hash::EMPTY, left: child(2), right: child(3) }
             .encode(&mut record);
         assert!(Node::decode(&record).is_ok());

@@ -4,8 +4,8 @@
 //! the root. So every subtree knows its node keys from its first ordinal alone, in any order and without counters, and
 //! no root looks like a version below H (which the Go importer's numbering does, and which can stop pruning for ever).
 
-use super::{Child, Node, NodeKey, prove::ProvenNode};
-use crate::model::Version;
+use super::{Node, NodeId, NodeKey, prove::ProvenNode};
+use crate::model::{Hash, Version};
 
 /// Nonces 0 and 1 have meanings of their own, so ordinals start here.
 const FIRST_NONCE: u64 = 2;
@@ -40,22 +40,43 @@ pub fn right_ordinal(ordinal: u64) -> u64 {
 
 /// Appends the SC record of a proven node with this ordinal and returns its key; `None` if a nonce does not fit.
 pub fn encode_record(node: &ProvenNode<'_>, ordinal: u64, out: &mut Vec<u8>) -> Option<NodeKey> {
-    let key = node_key(node.at.version, ordinal)?;
-    match node.children {
-        None => Node::Leaf { key: node.key, value: node.value }.encode(out),
-        Some(children) => {
-            let left = node_key(children.left.version, left_ordinal(ordinal, children.right_size))?;
-            let right = node_key(children.right.version, right_ordinal(ordinal))?;
-            Node::Inner {
-                height: node.height,
-                size: node.size,
-                key: node.key,
-                hash: node.hash,
-                left: Child::Current(left),
-                right: Child::Current(right),
-            }
-            .encode(out);
-        }
+    let Some(children) = node.children else {
+        Node::Leaf { key: node.key, value: node.value }.encode(out);
+        return node_key(node.version, ordinal);
+    };
+    let record = InnerRecord {
+        version: node.version,
+        height: node.height,
+        size: node.size,
+        key: node.key,
+        hash: node.hash,
+        left_version: children.left_version,
+        right_version: children.right_version,
+        right_size: children.right_size,
+    };
+    record.encode(ordinal, out)
+}
+
+/// What the SC record of an inner node is made of, beside its ordinal.
+pub(super) struct InnerRecord<'a> {
+    pub version: Version,
+    pub height: u8,
+    pub size: u64,
+    pub key: &'a [u8],
+    pub hash: Hash,
+    pub left_version: Version,
+    pub right_version: Version,
+    pub right_size: u64,
+}
+
+impl InnerRecord<'_> {
+    /// As [`encode_record`].
+    pub fn encode(&self, ordinal: u64, out: &mut Vec<u8>) -> Option<NodeKey> {
+        let left = node_key(self.left_version, left_ordinal(ordinal, self.right_size))?;
+        let right = node_key(self.right_version, right_ordinal(ordinal))?;
+        let (left, right) = (NodeId::Current(left), NodeId::Current(right));
+        let InnerRecord { height, size, key, hash, .. } = *self;
+        Node::Inner { height, size, key, hash, left, right }.encode(out);
+        node_key(self.version, ordinal)
     }
-    Some(key)
 }

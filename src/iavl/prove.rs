@@ -7,26 +7,41 @@
 //! it is cut into its two halves and each is proven on its own; so memory is bounded by the budget plus one record.
 
 use super::{
-    Child, Node, NodeKey, NodeReader, ReadError,
+    Node, NodeId, NodeKey, NodeReader, ReadError,
     forest::{Fit, Forest},
+    legacy,
     node::{NodeError, inner_hash, leaf_hash},
 };
-use crate::model::{Hash, to_hex};
+use crate::model::{Chunk, Hash, Version, to_hex};
 
 /// What is known of a node before it is read: where it is and which hash it must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// Where the node is.
-    pub key: NodeKey,
+    pub at: NodeId,
     /// The Merkle hash it must have.
     pub hash: Hash,
+}
+
+impl Claim {
+    /// A chunk's subtree in store/v1.
+    #[must_use]
+    pub fn of(chunk: &Chunk) -> Claim {
+        let at = match chunk.nonce {
+            Some(nonce) => NodeKey::new(chunk.version, nonce).into(),
+            None => NodeId::Legacy(chunk.hash),
+        };
+        Claim { at, hash: chunk.hash }
+    }
 }
 
 /// A node whose hash, size, height and key order are proven.
 #[derive(Clone, Copy, Debug)]
 pub struct ProvenNode<'a> {
     /// Where it was read.
-    pub at: NodeKey,
+    pub at: NodeId,
+    /// The version that made it.
+    pub version: Version,
     /// Height; 0 for a leaf.
     pub height: u8,
     /// Leaves below, 1 for a leaf.
@@ -45,9 +60,13 @@ pub struct ProvenNode<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct ProvenChildren {
     /// Where the left child was read.
-    pub left: NodeKey,
+    pub left: NodeId,
+    /// The version that made it.
+    pub left_version: Version,
     /// Where the right child was read.
-    pub right: NodeKey,
+    pub right: NodeId,
+    /// The version that made it.
+    pub right_version: Version,
     /// Leaves below the right child: with it the ordinals of both children follow from the parent's.
     pub right_size: u64,
 }
@@ -73,23 +92,20 @@ pub enum ProveError {
     Read(#[from] ReadError),
     /// A node that its parent names does not exist.
     #[error("node {0} is missing although its parent names it")]
-    Missing(NodeKey),
+    Missing(NodeId),
     /// The bytes are no node record.
     #[error("node {at}: {why}")]
     Malformed {
         /// Where it was read.
-        at: NodeKey,
+        at: NodeId,
         /// What is wrong with the bytes.
         why: NodeError,
     },
-    /// A child kept under its hash, as IAVL up to 0.20 wrote it.
-    #[error(
-        "node {at} refers to a legacy node (IAVL 0.20 or older, kept under its hash {child}); \
-         this release migrates IAVL 1.x trees only"
-    )]
+    /// A child named by its hash, as in IAVL up to 0.20, where there are no such nodes.
+    #[error("node {at} names a child by its hash {child}, as IAVL up to 0.20 did; there are no such nodes in SC")]
     Legacy {
         /// The inner node.
-        at: NodeKey,
+        at: NodeId,
         /// Hash of the legacy child.
         child: Hash,
     },
@@ -97,7 +113,7 @@ pub enum ProveError {
     #[error("node {at} has hash {found}, the tree above it needs {expected}")]
     HashMismatch {
         /// Where it was read.
-        at: NodeKey,
+        at: NodeId,
         /// What the proven part of the tree says.
         expected: Hash,
         /// What the record gives.
@@ -107,7 +123,7 @@ pub enum ProveError {
     #[error("node {at}: {what}")]
     Shape {
         /// The inner node.
-        at: NodeKey,
+        at: NodeId,
         /// What is impossible about it.
         what: &'static str,
     },
@@ -115,7 +131,7 @@ pub enum ProveError {
     #[error("leaf {at} has key {key}, which is not above the key before it, {before}")]
     KeyOrder {
         /// The leaf, or the root of the subtree that begins with it.
-        at: NodeKey,
+        at: NodeId,
         /// Its key, hex.
         key: String,
         /// The key of the leaf before it, hex.
@@ -125,7 +141,7 @@ pub enum ProveError {
     #[error("inner node {at} has key {found}, the smallest key of its right subtree is {expected}")]
     InnerKey {
         /// The inner node.
-        at: NodeKey,
+        at: NodeId,
         /// Smallest key of the right subtree, hex.
         expected: String,
         /// Its key, hex.
@@ -139,7 +155,7 @@ pub enum ProveError {
 impl ProveError {
     /// The node it was found at, as far as one can be named.
     #[must_use]
-    pub fn at(&self) -> Option<NodeKey> {
+    pub fn at(&self) -> Option<NodeId> {
         match self {
             ProveError::Read(_) | ProveError::Sink => None,
             ProveError::Missing(at)
@@ -194,14 +210,14 @@ pub fn prove_in_pieces<R: NodeReader + ?Sized>(
     };
     let mut order = KeyOrder::default();
     let mut done: Vec<Proof> = Vec::new();
-    let leaves = if bytes > budget as u64 { claimed(reader, claim.key)?.1 } else { 1 };
+    let leaves = if bytes > budget as u64 { Claimed::read(reader, claim.at)?.leaves } else { 1 };
     let mut tasks = vec![task(claim, bytes, leaves)];
     while let Some(next) = tasks.pop() {
         match next {
             Task::Prove(claim) => match forest.read(reader, &[claim], budget)? {
                 Fit::Whole => {
                     for proof in forest.proofs() {
-                        order.check(claim.key, proof)?;
+                        order.check(claim.at, proof)?;
                         done.push(proof.clone());
                     }
                     forest.hand_on(0, sink)?;
@@ -219,13 +235,13 @@ pub fn prove_in_pieces<R: NodeReader + ?Sized>(
             }
             Task::Join(node) => {
                 let (Some(right), Some(left)) = (done.pop(), done.pop()) else {
-                    return Err(ProveError::Shape { at: node.claim.key, what: "its subtrees were lost" });
+                    return Err(ProveError::Shape { at: node.claim.at, what: "its subtrees were lost" });
                 };
                 done.push(node.close(left, right, sink)?);
             }
         }
     }
-    done.pop().ok_or(ProveError::Missing(claim.key))
+    done.pop().ok_or(ProveError::Missing(claim.at))
 }
 
 /// Proves one inner node from its children's records; the children's hashes are proven with it.
@@ -234,12 +250,16 @@ pub fn prove_in_pieces<R: NodeReader + ?Sized>(
 /// As [`prove`]. A leaf is a [`ProveError::Shape`].
 pub fn open_inner<R: NodeReader + ?Sized>(reader: &mut R, claim: Claim) -> Result<OpenedInner, ProveError> {
     let (node, [(left, _), (right, _)]) = JoinNode::open(reader, claim)?;
-    Ok(OpenedInner { height: node.height, size: node.size, key: node.key, left, right })
+    let (left_version, right_version) = (node.left.1, node.right.1);
+    let JoinNode { version, height, size, key, .. } = node;
+    Ok(OpenedInner { version, height, size, key, left, left_version, right, right_version })
 }
 
 /// An inner node proven by [`open_inner`].
 #[derive(Clone, Debug)]
 pub struct OpenedInner {
+    /// The version that made it.
+    pub version: Version,
     /// Height, from 1.
     pub height: u8,
     /// Leaves below; proven, because the hash covers it.
@@ -248,8 +268,12 @@ pub struct OpenedInner {
     pub key: Vec<u8>,
     /// Left child.
     pub left: Claim,
+    /// The version that made it.
+    pub left_version: Version,
     /// Right child.
     pub right: Claim,
+    /// The version that made it.
+    pub right_version: Version,
 }
 
 /// Leaf keys must ascend strictly over everything that is handed on.
@@ -260,7 +284,7 @@ pub(super) struct KeyOrder {
 
 impl KeyOrder {
     /// Checks that a subtree begins above where the one before it ended.
-    fn check(&mut self, at: NodeKey, proof: &Proof) -> Result<(), ProveError> {
+    fn check(&mut self, at: NodeId, proof: &Proof) -> Result<(), ProveError> {
         if let Some(last) = &self.last {
             KeyOrder::compare(at, &proof.first_key, last)?;
         }
@@ -268,7 +292,7 @@ impl KeyOrder {
         Ok(())
     }
 
-    pub(super) fn compare(at: NodeKey, key: &[u8], before: &[u8]) -> Result<(), ProveError> {
+    pub(super) fn compare(at: NodeId, key: &[u8], before: &[u8]) -> Result<(), ProveError> {
         if key > before {
             return Ok(());
         }
@@ -279,37 +303,39 @@ impl KeyOrder {
 /// An inner node above pieces, kept while its two subtrees are proven.
 struct JoinNode {
     claim: Claim,
+    version: Version,
     height: u8,
     size: u64,
     key: Vec<u8>,
-    left: NodeKey,
-    right: NodeKey,
+    left: (NodeId, Version),
+    right: (NodeId, Version),
 }
 
 impl JoinNode {
     /// Opens a node; its children come with the leaves they say they have.
     fn open<R: NodeReader + ?Sized>(reader: &mut R, claim: Claim) -> Result<(JoinNode, [(Claim, u64); 2]), ProveError> {
-        let at = claim.key;
+        let at = claim.at;
         let mut record = Vec::new();
         read_record(reader, at, &mut record)?;
-        let Node::Inner { height, size, key, hash, left, right } = decode(at, &record)? else {
+        let (version, node) = decode(at, &record)?;
+        let Node::Inner { height, size, key, hash, left: left_at, right: right_at } = node else {
             return Err(ProveError::Shape { at, what: "an inner node was expected, it is a leaf" });
         };
-        let (left, right) = (current(at, left)?, current(at, right)?);
-        check_versions(at, left, right)?;
         if hash != claim.hash {
             // What the record keeps is what Go takes for the node's hash.
             return Err(ProveError::HashMismatch { at, expected: claim.hash, found: hash });
         }
-        let (left_hash, left_leaves) = claimed(reader, left)?;
-        let (right_hash, right_leaves) = claimed(reader, right)?;
-        let found = inner_hash(height, size, at.version, &left_hash, &right_hash);
+        let left = Claimed::read(reader, left_at)?;
+        let right = Claimed::read(reader, right_at)?;
+        check_versions(at, version, left.version, right.version)?;
+        let found = inner_hash(height, size, version, &left.hash, &right.hash);
         if found != claim.hash {
             return Err(ProveError::HashMismatch { at, expected: claim.hash, found });
         }
-        let children = [(left, left_hash, left_leaves), (right, right_hash, right_leaves)];
-        let node = JoinNode { claim, height, size, key: key.to_vec(), left, right };
-        Ok((node, children.map(|(key, hash, leaves)| (Claim { key, hash }, leaves))))
+        let children = [(left_at, &left), (right_at, &right)];
+        let children = children.map(|(at, child)| (Claim { at, hash: child.hash }, child.leaves));
+        let (left, right) = ((left_at, left.version), (right_at, right.version));
+        Ok((JoinNode { claim, version, height, size, key: key.to_vec(), left, right }, children))
     }
 
     fn close(
@@ -318,12 +344,19 @@ impl JoinNode {
         right: Proof,
         sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool,
     ) -> Result<Proof, ProveError> {
-        let at = self.claim.key;
+        let at = self.claim.at;
         check_shape(at, self.height, self.size, (left.height, left.leaves), (right.height, right.leaves))?;
         check_inner_key(at, &self.key, &right.first_key)?;
-        let children = ProvenChildren { left: self.left, right: self.right, right_size: right.leaves };
+        let children = ProvenChildren {
+            left: self.left.0,
+            left_version: self.left.1,
+            right: self.right.0,
+            right_version: self.right.1,
+            right_size: right.leaves,
+        };
         let node = ProvenNode {
             at,
+            version: self.version,
             height: self.height,
             size: self.size,
             key: &self.key,
@@ -338,44 +371,67 @@ impl JoinNode {
     }
 }
 
-pub(super) fn read_record<R: NodeReader + ?Sized>(
-    reader: &mut R,
-    at: NodeKey,
-    out: &mut Vec<u8>,
-) -> Result<(), ProveError> {
-    if reader.read(at, out)? { Ok(()) } else { Err(ProveError::Missing(at)) }
+/// What a record stands for.
+struct Claimed {
+    version: Version,
+    /// Computed for a leaf, recorded for an inner node.
+    hash: Hash,
+    /// The leaves it says it has.
+    leaves: u64,
 }
 
-pub(super) fn decode(at: NodeKey, record: &[u8]) -> Result<Node<'_>, ProveError> {
-    Node::decode(record).map_err(|why| ProveError::Malformed { at, why })
-}
-
-pub(super) fn current(at: NodeKey, child: Child) -> Result<NodeKey, ProveError> {
-    match child {
-        Child::Current(key) => Ok(key),
-        Child::Legacy(child) => Err(ProveError::Legacy { at, child }),
+impl Claimed {
+    fn read<R: NodeReader + ?Sized>(reader: &mut R, at: NodeId) -> Result<Claimed, ProveError> {
+        let mut record = Vec::new();
+        read_record(reader, at, &mut record)?;
+        let (version, node) = decode(at, &record)?;
+        Ok(match node {
+            Node::Leaf { key, value } => Claimed { version, hash: leaf_hash(version, key, value), leaves: 1 },
+            Node::Inner { hash, size, .. } => Claimed { version, hash, leaves: size },
+        })
     }
 }
 
-/// The hash a record stands for, computed for a leaf, recorded for an inner node; and the leaves it says it has.
-fn claimed<R: NodeReader + ?Sized>(reader: &mut R, at: NodeKey) -> Result<(Hash, u64), ProveError> {
-    let mut record = Vec::new();
-    read_record(reader, at, &mut record)?;
-    Ok(match decode(at, &record)? {
-        Node::Leaf { key, value } => (leaf_hash(at.version, key, value), 1),
-        Node::Inner { hash, size, .. } => (hash, size),
-    })
+/// Appends the record of a node, whichever kind it is.
+pub(super) fn read_record<R: NodeReader + ?Sized>(
+    reader: &mut R,
+    at: NodeId,
+    out: &mut Vec<u8>,
+) -> Result<(), ProveError> {
+    let is_there = match &at {
+        NodeId::Current(key) => reader.read(*key, out)?,
+        NodeId::Legacy(hash) => reader.read_legacy(hash, out)?,
+    };
+    if is_there { Ok(()) } else { Err(ProveError::Missing(at)) }
 }
 
-pub(super) fn check_versions(at: NodeKey, left: NodeKey, right: NodeKey) -> Result<(), ProveError> {
-    if left.version > at.version || right.version > at.version {
+/// The version that made a node, and the node.
+#[inline]
+pub(super) fn decode(at: NodeId, record: &[u8]) -> Result<(Version, Node<'_>), ProveError> {
+    let decoded = match at {
+        NodeId::Current(key) => Node::decode(record).map(|node| (key.version, node)),
+        NodeId::Legacy(hash) => legacy::decode(hash, record),
+    };
+    decoded.map_err(|why| ProveError::Malformed { at, why })
+}
+
+/// The key of a child where there are no legacy nodes.
+pub(super) fn current(at: NodeKey, child: NodeId) -> Result<NodeKey, ProveError> {
+    match child {
+        NodeId::Current(key) => Ok(key),
+        NodeId::Legacy(child) => Err(ProveError::Legacy { at: at.into(), child }),
+    }
+}
+
+pub(super) fn check_versions(at: NodeId, version: Version, left: Version, right: Version) -> Result<(), ProveError> {
+    if left > version || right > version {
         return Err(ProveError::Shape { at, what: "a child is newer than its parent" });
     }
     Ok(())
 }
 
 pub(super) fn check_shape(
-    at: NodeKey,
+    at: NodeId,
     height: u8,
     size: u64,
     left: (u8, u64),
@@ -391,7 +447,7 @@ pub(super) fn check_shape(
     Err(ProveError::Shape { at, what })
 }
 
-pub(super) fn check_inner_key(at: NodeKey, found: &[u8], expected: &[u8]) -> Result<(), ProveError> {
+pub(super) fn check_inner_key(at: NodeId, found: &[u8], expected: &[u8]) -> Result<(), ProveError> {
     if found == expected {
         return Ok(());
     }

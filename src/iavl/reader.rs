@@ -1,6 +1,7 @@
 //! What the tree code needs from whoever holds the records of one store.
 
 use super::NodeKey;
+use crate::model::Hash;
 
 /// How node records are going to be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +29,15 @@ pub trait NodeReader {
     /// # Errors
     /// The store could not be read, or its own checks (block checksums) failed.
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError>;
+
+    /// Appends the record of a legacy node, which is kept under its hash, to `out`; false if there is none. Asked for in
+    /// ascending order of hashes where many are wanted. Only store/v1 has such nodes.
+    ///
+    /// # Errors
+    /// As [`NodeReader::read`].
+    fn read_legacy(&mut self, _hash: &Hash, _out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        Ok(false)
+    }
 }
 
 impl<R: NodeReader + ?Sized> NodeReader for Box<R> {
@@ -37,6 +47,10 @@ impl<R: NodeReader + ?Sized> NodeReader for Box<R> {
 
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         (**self).read(key, out)
+    }
+
+    fn read_legacy(&mut self, hash: &Hash, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        (**self).read_legacy(hash, out)
     }
 }
 

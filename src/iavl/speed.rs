@@ -69,7 +69,7 @@ fn tree() -> (Sorted, Claim) {
         tree.apply(&mut map, &changes).unwrap();
         let committed = tree.commit(&mut map, Version(version)).unwrap();
         put(&mut map, &committed);
-        claim = committed.root.map(|key| Claim { key, hash: committed.hash });
+        claim = committed.root.map(|key| Claim { at: key.into(), hash: committed.hash });
     }
     (Sorted { records: map.records.into_iter().collect(), at: 0 }, claim.unwrap())
 }

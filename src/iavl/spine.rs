@@ -4,10 +4,10 @@
 //! be proven on their own. Hands the spine and the chunks to the snapshot's manifest.
 
 use super::{
-    Child, Claim, Node, NodeKey, NodeReader, ProveError,
+    Claim, Node, NodeKey, NodeReader, OpenedInner, ProveError,
     node::leaf_hash,
-    numbering::{self, left_ordinal, right_ordinal},
-    prove::{ProvenChildren, ProvenNode, open_inner},
+    numbering::{self, InnerRecord, left_ordinal, right_ordinal},
+    prove::{decode, open_inner, read_record},
 };
 use crate::model::{Chunk, Hash, Version};
 
@@ -37,21 +37,17 @@ pub struct SpineNode {
 impl SpineNode {
     /// Appends its SC record and returns its key; `None` if a nonce does not fit.
     pub fn encode_record(&self, out: &mut Vec<u8>) -> Option<NodeKey> {
-        let children = ProvenChildren {
-            left: NodeKey::new(self.left_version, 0),
-            right: NodeKey::new(self.right_version, 0),
-            right_size: self.right_size,
-        };
-        let node = ProvenNode {
-            at: NodeKey::new(self.version, 0),
+        let record = InnerRecord {
+            version: self.version,
             height: self.height,
             size: self.size,
             key: &self.key,
-            value: &[],
             hash: self.hash,
-            children: Some(children),
+            left_version: self.left_version,
+            right_version: self.right_version,
+            right_size: self.right_size,
         };
-        numbering::encode_record(&node, self.ordinal, out)
+        record.encode(self.ordinal, out)
     }
 
     /// First ordinal of its right subtree: the chunk that begins there begins with the smallest key of that subtree.
@@ -85,7 +81,7 @@ pub fn cut<R: NodeReader + ?Sized>(
     let mut cut = Cut::default();
     let first = inspect(reader, root)?;
     if first.size() > numbering::MAX_LEAVES {
-        return Err(ProveError::Shape { at: root.key, what: "the tree has more than 2^31 leaves" });
+        return Err(ProveError::Shape { at: root.at, what: "the tree has more than 2^31 leaves" });
     }
     let root_ordinal = first.size().saturating_mul(2).saturating_sub(2);
     let mut open = vec![(root, root_ordinal, first)];
@@ -97,17 +93,17 @@ pub fn cut<R: NodeReader + ?Sized>(
                 let right = inspect(reader, node.right)?;
                 let right_size = right.size();
                 if left.size().checked_add(right_size) != Some(size) {
-                    return Err(ProveError::Shape { at: claim.key, what: "its size is not the sum of its children's" });
+                    return Err(ProveError::Shape { at: claim.at, what: "its size is not the sum of its children's" });
                 }
                 cut.spine.push(SpineNode {
                     ordinal,
-                    version: claim.key.version,
+                    version: node.version,
                     height: node.height,
                     size,
                     key: node.key,
                     hash: claim.hash,
-                    left_version: node.left.key.version,
-                    right_version: node.right.key.version,
+                    left_version: node.left_version,
+                    right_version: node.right_version,
                     right_size,
                 });
                 // The left child is popped first, so chunks come out in key order.
@@ -116,8 +112,8 @@ pub fn cut<R: NodeReader + ?Sized>(
             }
             node => cut.chunks.push(Chunk {
                 store,
-                version: claim.key.version,
-                nonce: claim.key.nonce,
+                version: node.version(),
+                nonce: claim.at.key().map(|key| key.nonce),
                 hash: claim.hash,
                 height: node.height(),
                 leaves: size,
@@ -130,21 +126,28 @@ pub fn cut<R: NodeReader + ?Sized>(
 }
 
 enum Inspected {
-    Leaf,
-    Inner(super::prove::OpenedInner),
+    Leaf(Version),
+    Inner(OpenedInner),
 }
 
 impl Inspected {
+    fn version(&self) -> Version {
+        match self {
+            Inspected::Leaf(version) => *version,
+            Inspected::Inner(node) => node.version,
+        }
+    }
+
     fn size(&self) -> u64 {
         match self {
-            Inspected::Leaf => 1,
+            Inspected::Leaf(_) => 1,
             Inspected::Inner(node) => node.size,
         }
     }
 
     fn height(&self) -> u8 {
         match self {
-            Inspected::Leaf => 0,
+            Inspected::Leaf(_) => 0,
             Inspected::Inner(node) => node.height,
         }
     }
@@ -152,22 +155,17 @@ impl Inspected {
 
 /// Proves one node, whichever it is.
 fn inspect<R: NodeReader + ?Sized>(reader: &mut R, claim: Claim) -> Result<Inspected, ProveError> {
-    let at = claim.key;
+    let at = claim.at;
     let mut record = Vec::new();
-    if !reader.read(at, &mut record)? {
-        return Err(ProveError::Missing(at));
-    }
-    match Node::decode(&record).map_err(|why| ProveError::Malformed { at, why })? {
-        Node::Leaf { key, value } => {
-            let found = leaf_hash(at.version, key, value);
+    read_record(reader, at, &mut record)?;
+    match decode(at, &record)? {
+        (version, Node::Leaf { key, value }) => {
+            let found = leaf_hash(version, key, value);
             if found != claim.hash {
                 return Err(ProveError::HashMismatch { at, expected: claim.hash, found });
             }
-            Ok(Inspected::Leaf)
+            Ok(Inspected::Leaf(version))
         }
-        Node::Inner { left: Child::Legacy(child), .. } | Node::Inner { right: Child::Legacy(child), .. } => {
-            Err(ProveError::Legacy { at, child })
-        }
-        Node::Inner { .. } => open_inner(reader, claim).map(Inspected::Inner),
+        (_, Node::Inner { .. }) => open_inner(reader, claim).map(Inspected::Inner),
     }
 }

@@ -10,9 +10,9 @@
 //! before the first of its records is met.
 
 use super::{
-    Child, Node, NodeKey, ProveError, ProvenChildren, ProvenNode, RecordWalk,
+    Node, NodeId, NodeKey, ProveError, RecordWalk,
     node::{NodeError, inner_hash, leaf_hash},
-    numbering,
+    numbering::{self, InnerRecord},
     prove::{KeyOrder, check_inner_key, check_shape},
 };
 use crate::model::{Chunk, Hash, Version};
@@ -85,7 +85,7 @@ impl Sweep {
         let begin = first.first_ordinal;
         let Some((low, high)) = nonce(begin).zip(nonce(last.root_ordinal())) else {
             return Err(ProveError::Shape {
-                at: NodeKey::root_of(newest),
+                at: NodeKey::root_of(newest).into(),
                 what: "its ordinal leaves no room for a nonce",
             });
         };
@@ -177,7 +177,7 @@ impl Sweep {
         let mut inner = [0; BATCH];
         for (((at, _), decoded), inner) in batch.records.iter().zip(decoded).zip(&mut inner) {
             look(place(at.nonce));
-            if let Ok(Node::Inner { left: Child::Current(left), .. }) = decoded {
+            if let Ok(Node::Inner { left: NodeId::Current(left), .. }) = decoded {
                 // The right child lies before its parent, the smallest leaf on the right behind the left child.
                 *inner = place(left.nonce) + 1;
                 look(place(at.nonce).wrapping_sub(1));
@@ -202,11 +202,12 @@ impl Sweep {
     ) -> Result<(), ProveError> {
         let place = (at.nonce - low) as usize;
         let Some(slot) = self.slots.get(place).filter(|slot| slot.wanted) else { return Ok(()) };
-        let shape = |what| ProveError::Shape { at, what };
+        let id = NodeId::Current(at);
+        let shape = |what| ProveError::Shape { at: id, what };
         if slot.size != 0 {
             return Err(shape("another record has its ordinal"));
         }
-        let node = decoded.as_ref().map_err(|why| ProveError::Malformed { at, why: why.clone() })?;
+        let node = decoded.as_ref().map_err(|why| ProveError::Malformed { at: id, why: why.clone() })?;
         let met = match *node {
             Node::Leaf { key, value } => {
                 if record.len() != Node::leaf_len(key, value) {
@@ -230,9 +231,9 @@ impl Sweep {
                     let back = usize::try_from(back).ok()?;
                     self.slots.get(from.checked_sub(back)?).filter(|slot| slot.wanted && slot.size != 0)
                 };
-                let missing = |child: Child| match child {
-                    Child::Current(key) => ProveError::Missing(key),
-                    Child::Legacy(child) => ProveError::Legacy { at, child },
+                let missing = |child: NodeId| match child {
+                    NodeId::Current(_) => ProveError::Missing(child),
+                    NodeId::Legacy(child) => ProveError::Legacy { at: id, child },
                 };
                 // In post-order the right child is the node before, and the left one lies before the right subtree.
                 let right_slot = below(place, 1).ok_or_else(|| missing(right))?;
@@ -244,20 +245,24 @@ impl Sweep {
                 }
                 let found = inner_hash(height, size, at.version, &left_slot.hash, &right_slot.hash);
                 if found != hash {
-                    return Err(ProveError::HashMismatch { at, expected: hash, found });
+                    return Err(ProveError::HashMismatch { at: id, expected: hash, found });
                 }
                 let sides = |slot: &Slot| (slot.height, u64::from(slot.size));
-                check_shape(at, height, size, sides(left_slot), sides(right_slot))?;
-                check_inner_key(at, key, self.key(smallest))?;
-                let children = ProvenChildren {
-                    left: NodeKey::new(left_slot.version, 0),
-                    right: NodeKey::new(right_slot.version, 0),
+                check_shape(id, height, size, sides(left_slot), sides(right_slot))?;
+                check_inner_key(id, key, self.key(smallest))?;
+                let proven = InnerRecord {
+                    version: at.version,
+                    height,
+                    size,
+                    key,
+                    hash,
+                    left_version: left_slot.version,
+                    right_version: right_slot.version,
                     right_size,
                 };
-                let proven = ProvenNode { at, height, size, key, value: &[], hash, children: Some(children) };
                 self.record.clear();
                 let ordinal = numbering::ordinal(at.nonce);
-                if ordinal.and_then(|ordinal| numbering::encode_record(&proven, ordinal, &mut self.record)) != Some(at)
+                if ordinal.and_then(|ordinal| proven.encode(ordinal, &mut self.record)) != Some(at)
                     || self.record != record
                 {
                     return Err(shape("its record is not the one that was written"));
@@ -277,15 +282,15 @@ impl Sweep {
         for chunk in chunks {
             let Some(at) = numbering::node_key(chunk.version, chunk.root_ordinal()) else { continue };
             let slot = self.slots.get((chunk.root_ordinal() - begin) as usize).filter(|slot| slot.size != 0);
-            let slot = slot.ok_or(ProveError::Missing(at))?;
+            let slot = slot.ok_or(ProveError::Missing(at.into()))?;
             if slot.version != chunk.version {
-                return Err(ProveError::Missing(at));
+                return Err(ProveError::Missing(at.into()));
             }
             if slot.hash != chunk.hash {
-                return Err(ProveError::HashMismatch { at, expected: chunk.hash, found: slot.hash });
+                return Err(ProveError::HashMismatch { at: at.into(), expected: chunk.hash, found: slot.hash });
             }
             if u64::from(slot.size) != chunk.leaves {
-                return Err(ProveError::Shape { at, what: "it has another size than the chunk" });
+                return Err(ProveError::Shape { at: at.into(), what: "it has another size than the chunk" });
             }
         }
         Ok(())
@@ -296,7 +301,7 @@ impl Sweep {
         for (nonce, slot) in (low..).zip(&self.slots).filter(|(_, slot)| slot.wanted && slot.height == 0) {
             let key = self.key(slot);
             if let Some(before) = last {
-                KeyOrder::compare(NodeKey::new(slot.version, nonce), key, before)?;
+                KeyOrder::compare(NodeKey::new(slot.version, nonce).into(), key, before)?;
             }
             last = Some(key);
         }

@@ -381,12 +381,15 @@ impl From<Manifest1> for Manifest {
     }
 }
 
+/// Stands for the nonce of a legacy node, which has none. No version has so many nodes that one had it.
+const LEGACY: u32 = u32::MAX;
+
 impl From<&Chunk> for Chunk1 {
     fn from(chunk: &Chunk) -> Chunk1 {
         Chunk1 {
             store: chunk.store,
             version: chunk.version.0,
-            nonce: chunk.nonce,
+            nonce: chunk.nonce.unwrap_or(LEGACY),
             hash: chunk.hash.0,
             height: chunk.height,
             leaves: chunk.leaves,
@@ -400,7 +403,7 @@ impl From<Chunk1> for Chunk {
         Chunk {
             store: chunk.store,
             version: Version(chunk.version),
-            nonce: chunk.nonce,
+            nonce: Some(chunk.nonce).filter(|nonce| *nonce != LEGACY),
             hash: Hash(chunk.hash),
             height: chunk.height,
             leaves: chunk.leaves,

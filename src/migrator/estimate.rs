@@ -4,7 +4,7 @@
 
 use crate::{
     error::Error,
-    iavl::{Access, Child, Node},
+    iavl::{Access, Node, NodeId, legacy},
     model::{Hash, StoreKey, Version},
     phases,
     plan::{At, Paths, Plan, Tuning},
@@ -162,10 +162,18 @@ fn sample(source: &dyn Source, store: &StoreKey, version: Version) -> Result<(u6
         // Heights are at most 127, so is any honest descent.
         for _ in 0..=127 {
             let mut record = Vec::new();
-            if !nodes.read(at, &mut record).map_err(|error| unread(store, version, error))? {
+            let is_there = match &at {
+                NodeId::Current(key) => nodes.read(*key, &mut record),
+                NodeId::Legacy(hash) => nodes.read_legacy(hash, &mut record),
+            };
+            if !is_there.map_err(|error| unread(store, version, error))? {
                 break;
             }
-            match Node::decode(&record) {
+            let node = match at {
+                NodeId::Current(_) => Node::decode(&record),
+                NodeId::Legacy(hash) => legacy::decode(hash, &record).map(|(_, node)| node),
+            };
+            match node {
                 Ok(Node::Leaf { key, value }) => {
                     keys = keys.max(1);
                     bytes += (key.len() + value.len()) as u64;
@@ -176,10 +184,7 @@ fn sample(source: &dyn Source, store: &StoreKey, version: Version) -> Result<(u6
                         keys = size;
                     }
                     random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    match if random >> 63 == 0 { left } else { right } {
-                        Child::Current(child) => at = child,
-                        Child::Legacy(_) => break,
-                    }
+                    at = if random >> 63 == 0 { left } else { right };
                 }
                 Err(_) => break,
             }

@@ -4,7 +4,7 @@
 use super::Migrator;
 use crate::{
     error::Error,
-    iavl::{Access, Claim, NodeKey, Sweep, prove},
+    iavl::{Access, Claim, Sweep, prove},
     journal::Writes,
     machine::{Event, Phase},
     model::{Change, StoreKey, Verdict, Version},
@@ -298,7 +298,7 @@ impl Migrator {
 
     fn remove_strangers(&self, ss: &dyn Storage, height: Version, written: &Written) -> Result<(), Error> {
         let Some(store) = self.manifest.stores.get(written.chunk.store as usize) else { return Ok(()) };
-        let claim = Claim { key: NodeKey::new(written.chunk.version, written.chunk.nonce), hash: written.chunk.hash };
+        let claim = Claim::of(&written.chunk);
         let mut keys = BTreeSet::new();
         let mut nodes = self.source.nodes(&store.name, Access::Runs);
         prove(&mut nodes, claim, self.tuning.gulps() / 4, &mut |node| {
@@ -427,7 +427,7 @@ impl Migrator {
         };
         if let Some(key) = key {
             let mut nodes = sc.nodes(store, Access::Runs)?;
-            let proof = prove(&mut nodes, Claim { key, hash: root }, self.tuning.gulps() / 4, &mut |node| {
+            let proof = prove(&mut nodes, Claim { at: key.into(), hash: root }, self.tuning.gulps() / 4, &mut |node| {
                 node.children.is_some() || compare(node.key, node.value)
             });
             if let Err(why) = proof {

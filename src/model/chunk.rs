@@ -12,8 +12,8 @@ pub struct Chunk {
     pub store: u32,
     /// Version part of the subtree root's node key in the source.
     pub version: Version,
-    /// Nonce part of the subtree root's node key in the source.
-    pub nonce: u32,
+    /// Nonce part of the subtree root's node key in the source; none for a legacy node, which is kept under its hash.
+    pub nonce: Option<u32>,
     /// Merkle hash of the subtree.
     pub hash: Hash,
     /// Height of the subtree; 0 is a single leaf.

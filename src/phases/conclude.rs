@@ -82,9 +82,10 @@ fn check_tree(
         return Err(verdict("the tree is empty".to_owned()));
     };
     let mut nodes = sc.nodes(&store.name, Access::Points)?;
-    let found = match cut(&mut nodes, Claim { key, hash: expected }, index, chunk_leaves) {
+    let root = Claim { at: key.into(), hash: expected };
+    let found = match cut(&mut nodes, root, index, chunk_leaves) {
         Ok(found) => found,
-        Err(ProveError::HashMismatch { at, expected, found }) if at == key => {
+        Err(ProveError::HashMismatch { at, expected, found }) if at == root.at => {
             let (store, version) = (store.name.clone(), height);
             return Err(PhaseError::Verdict(Verdict::Root { store, version, expected, found }));
         }

@@ -145,7 +145,7 @@ mod tests {
     use crate::model::{Hash, Version};
 
     fn chunk(store: u32, leaves: u64) -> Chunk {
-        Chunk { store, version: Version(1), nonce: 1, hash: Hash::EMPTY, height: 0, leaves, first_ordinal: 0 }
+        Chunk { store, version: Version(1), nonce: Some(1), hash: Hash::EMPTY, height: 0, leaves, first_ordinal: 0 }
     }
 
     #[test]

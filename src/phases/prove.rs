@@ -3,7 +3,7 @@
 
 use super::{PhaseError, Work, in_parallel, largest_first};
 use crate::{
-    iavl::{Access, Claim, NodeReader, ProveError, ProvenNode, Sweep, Swept, numbering, prove},
+    iavl::{Access, Claim, NodeId, NodeReader, ProveError, ProvenNode, Sweep, Swept, numbering, prove},
     model::{Chunk, ChunkId, RecordDigest, Restored, StoreKey, Verdict, Version},
     progress::raise,
     target::{Storage, Target, TargetError},
@@ -129,7 +129,7 @@ fn sweep(target: &Target, store: &StoreKey, span: &[Written], buffers: &mut Swee
         Ok(Swept::Scattered) => Ok(Suspicion::All),
         Err(ProveError::Read(error)) if !error.corrupt => Err(TargetError::Read(error).into()),
         Err(why) => {
-            let suspect = why.at().and_then(|at| numbering::ordinal(at.nonce)).map_or(0, |ordinal| {
+            let suspect = why.at().and_then(|at| numbering::ordinal(at.key()?.nonce)).map_or(0, |ordinal| {
                 chunks.partition_point(|chunk| chunk.root_ordinal() < ordinal).min(chunks.len().saturating_sub(1))
             });
             Ok(Suspicion::One(suspect, why.to_string()))
@@ -153,7 +153,7 @@ fn check_tree(
     let mut ordinal = chunk.first_ordinal;
     let mut misplaced = None;
     let mut take = |node: &ProvenNode<'_>| {
-        let expected = numbering::node_key(node.at.version, ordinal);
+        let expected = numbering::node_key(node.version, ordinal).map(NodeId::Current);
         ordinal += 1;
         if expected != Some(node.at) {
             misplaced = Some(format!("SC node {} lies where ordinal {} should not be", node.at, ordinal - 1));
@@ -161,7 +161,7 @@ fn check_tree(
         }
         true
     };
-    match prove(&mut nodes, Claim { key, hash: chunk.hash }, work.gulp_bytes(), &mut take) {
+    match prove(&mut nodes, Claim { at: key.into(), hash: chunk.hash }, work.gulp_bytes(), &mut take) {
         Err(ProveError::Read(error)) if !error.corrupt => Err(TargetError::Read(error).into()),
         Err(ProveError::Sink) => Ok(Some(misplaced.unwrap_or_default())),
         Err(why) => Ok(Some(format!("SC: {why}"))),

@@ -2,7 +2,7 @@
 
 use super::{PhaseError, Span, Work, in_parallel, largest_first, spans};
 use crate::{
-    iavl::{Access, Claim, Fit, Forest, NodeKey, NodeReader, Proof, ProvenNode, numbering, prove_in_pieces},
+    iavl::{Access, Claim, Fit, Forest, NodeReader, Proof, ProvenNode, numbering, prove_in_pieces},
     model::{Chunk, ChunkId, Digest, RecordDigest, Restored, StoreKey, Version},
     progress::raise,
     source::Source,
@@ -153,7 +153,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         while let Some(one) = rest.first() {
             self.work.heed_stop()?;
             let some = self.as_many_as_fit(rest);
-            let claims: Vec<Claim> = some.iter().map(|(_, chunk)| claim(chunk)).collect();
+            let claims: Vec<Claim> = some.iter().map(|(_, chunk)| Claim::of(chunk)).collect();
             let leaves: u64 = some.iter().map(|(_, chunk)| chunk.leaves).sum();
             let began = Instant::now();
             let fit = forest.read(&mut nodes, &claims, self.work.gulp_bytes());
@@ -248,7 +248,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             failed: None,
         };
         let budget = self.work.gulp_bytes() / 2;
-        let proof = prove_in_pieces(forest, nodes, claim(chunk), expected, budget, &mut |node| sink.take(node));
+        let proof = prove_in_pieces(forest, nodes, Claim::of(chunk), expected, budget, &mut |node| sink.take(node));
         let proof = match (proof, sink.failed.take()) {
             (_, Some(error)) => return Err(error),
             (Err(why), None) => return Err(PhaseError::unproven(&self.store, self.height, why)),
@@ -277,10 +277,6 @@ impl<'w, 'a> SpanWork<'w, 'a> {
 }
 
 const NO_NONCE: PhaseError = PhaseError::Bug("a nonce does not fit although the store's size was checked");
-
-fn claim(chunk: &Chunk) -> Claim {
-    Claim { key: NodeKey::new(chunk.version, chunk.nonce), hash: chunk.hash }
-}
 
 /// Takes the proven nodes of one chunk that memory does not hold.
 struct PieceSink<'s, 'a> {

@@ -59,7 +59,7 @@ fn oldest(source: &dyn Source, latest: Version) -> Result<Version, PhaseError> {
         let before = Version(oldest.0 - 1);
         match whole(source, before) {
             Ok(Ok(_)) => oldest = before,
-            Ok(Err(_)) | Err(PhaseError::Source(crate::source::SourceError::Legacy { .. })) => break,
+            Ok(Err(_)) => break,
             Err(error) => return Err(error),
         }
     }
@@ -123,12 +123,14 @@ pub fn take(source: &dyn Source, info: &CommitInfo, chunk_leaves: u64, stop: &St
         let root = source.root(&store.name, info.version)?.ok_or_else(missing)?;
         let (found, top) = match root {
             StoreRoot::Empty => (Cut::default(), None),
-            StoreRoot::At(key) => {
+            StoreRoot::At(at) => {
                 let mut nodes = source.nodes(&store.name, Access::Points);
-                let found = cut(&mut nodes, Claim { key, hash }, index, chunk_leaves)
+                let found = cut(&mut nodes, Claim { at, hash }, index, chunk_leaves)
                     .map_err(|why| PhaseError::unproven(&store.name, info.version, why))?;
                 let leaves: u64 = found.chunks.iter().map(|chunk| chunk.leaves).sum();
-                (found, Some((key.version, leaves.saturating_mul(2).saturating_sub(2))))
+                let top = found.spine.last().map(|node| node.version);
+                let top = top.or_else(|| found.chunks.first().map(|chunk| chunk.version));
+                (found, top.map(|version| (version, leaves.saturating_mul(2).saturating_sub(2))))
             }
         };
         stores.push(StoreEntry {

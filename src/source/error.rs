@@ -1,10 +1,7 @@
 //! What can go wrong with the source.
 
 use super::leveldb::LeveldbError;
-use crate::{
-    iavl::ReadError,
-    model::{StoreKey, Version},
-};
+use crate::iavl::ReadError;
 use std::path::PathBuf;
 
 /// The source could not be read, or is not what storeshift can migrate. The source is unchanged in every case.
@@ -26,18 +23,6 @@ pub enum SourceError {
         "this database has no committed version: there is no record s/latest; is it an application.db of a Cosmos SDK node?"
     )]
     NoVersion,
-    /// A root kept in the format of IAVL 0.20 and older.
-    #[error(
-        "store {store} at version {version} is a legacy tree (IAVL 0.20 or older keeps its root under \"r\"); this release \
-         migrates IAVL 1.x trees only. Run the node once on a release with IAVL 1.x and prune past the upgrade, or wait for \
-         a storeshift release that reads legacy trees"
-    )]
-    Legacy {
-        /// The store.
-        store: StoreKey,
-        /// The version.
-        version: Version,
-    },
     /// A node has the database open.
     #[error("{path}: a node has this database open; stop it first, or give a copy", path = .0.display())]
     InUse(PathBuf),
@@ -60,10 +45,7 @@ impl SourceError {
                 matches!(error, LeveldbError::Corrupt { .. } | LeveldbError::MissingFile { .. })
             }
             SourceError::Record { .. } => true,
-            SourceError::NoVersion
-            | SourceError::InUse(_)
-            | SourceError::Legacy { .. }
-            | SourceError::Unrecognised { .. } => false,
+            SourceError::NoVersion | SourceError::InUse(_) | SourceError::Unrecognised { .. } => false,
         }
     }
 }

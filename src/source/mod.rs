@@ -13,7 +13,7 @@ mod memory;
 mod rootmulti;
 
 use crate::{
-    iavl::{Access, NodeKey, NodeReader},
+    iavl::{Access, NodeId, NodeReader},
     model::{CommitInfo, StoreKey, Version},
 };
 
@@ -29,7 +29,7 @@ pub enum StoreRoot {
     /// The tree is empty.
     Empty,
     /// The tree's root is this node; references are resolved.
-    At(NodeKey),
+    At(NodeId),
 }
 
 /// A store/v1 database.
@@ -49,7 +49,7 @@ pub trait Source: Send + Sync {
     /// The root of one store at a version; none if the store does not have that version.
     ///
     /// # Errors
-    /// The database could not be read, the record is damaged, or it is a legacy root.
+    /// The database could not be read, or the record is damaged.
     fn root(&self, store: &StoreKey, version: Version) -> Result<Option<StoreRoot>, SourceError>;
 
     /// A reader of one store's node records.

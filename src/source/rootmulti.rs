@@ -2,8 +2,8 @@
 
 use super::{Engine, PointReader, Source, SourceError, StoreRoot, commit_info, leveldb};
 use crate::{
-    iavl::{Access, NodeKey, NodeReader, ReadError, RootRecord},
-    model::{CommitInfo, StoreKey, Version},
+    iavl::{Access, Node, NodeId, NodeKey, NodeReader, ReadError, RootRecord, leaf_hash, legacy},
+    model::{CommitInfo, Hash, StoreKey, Version},
 };
 use std::path::Path;
 
@@ -74,10 +74,45 @@ impl<E: Engine> Rootmulti<E> {
         full.extend_from_slice(key);
         self.engine.get(&full)
     }
+
+    /// The root of a version that IAVL up to 0.20 committed: `r` ‖ BE8 version has its hash, or nothing for the empty tree.
+    fn legacy_root(&self, store: &StoreKey, version: Version) -> Result<Option<StoreRoot>, SourceError> {
+        let mut key = vec![b'r'];
+        key.extend_from_slice(&version.0.to_be_bytes());
+        let Some(root) = self.store_get(store, &key)? else { return Ok(None) };
+        if root.is_empty() {
+            return Ok(Some(StoreRoot::Empty));
+        }
+        let damaged =
+            |what| SourceError::Record { record: format!("root of store {store} at version {version}"), what };
+        let hash = Hash(root.try_into().map_err(|_| damaged("is a legacy root and has not 32 bytes"))?);
+        let legacy = StoreRoot::At(NodeId::Legacy(hash));
+        // IAVL 1.x writes a legacy root anew, as (version of the node, 0), when it commits a version without changes on top of
+        // it, and names it so from there on. Both are the same node; one name for it must do.
+        let Some(record) = self.store_get(store, &legacy_key(&hash))? else { return Ok(Some(legacy)) };
+        let Ok((made, _)) = legacy::decode(hash, &record) else { return Ok(Some(legacy)) };
+        let again = NodeKey::new(made, 0);
+        let Some(record) = self.store_get(store, &again.to_bytes())? else { return Ok(Some(legacy)) };
+        let found = match Node::decode(&record) {
+            Ok(Node::Leaf { key, value }) => leaf_hash(made, key, value),
+            Ok(Node::Inner { hash, .. }) => hash,
+            Err(_) => return Ok(Some(legacy)),
+        };
+        Ok(Some(if found == hash { StoreRoot::At(again.into()) } else { legacy }))
+    }
 }
 
 fn store_prefix(store: &StoreKey) -> Vec<u8> {
     format!("s/k:{store}/").into_bytes()
+}
+
+/// The key of a legacy node behind its store's prefix: `n` ‖ hash.
+fn legacy_key(hash: &Hash) -> [u8; 33] {
+    let mut key = [b'n'; 33];
+    if let Some((_, slot)) = key.split_first_mut() {
+        slot.copy_from_slice(&hash.0);
+    }
+    key
 }
 
 impl<E: Engine> Source for Rootmulti<E> {
@@ -103,25 +138,18 @@ impl<E: Engine> Source for Rootmulti<E> {
     fn root(&self, store: &StoreKey, version: Version) -> Result<Option<StoreRoot>, SourceError> {
         let at = NodeKey::root_of(version);
         let Some(value) = self.store_get(store, &at.to_bytes())? else {
-            let mut legacy = [b'r'; 9];
-            if let Some(slot) = legacy.get_mut(1..) {
-                slot.copy_from_slice(&version.0.to_be_bytes());
-            }
-            return match self.store_get(store, &legacy)? {
-                Some(_) => Err(SourceError::Legacy { store: store.clone(), version }),
-                None => Ok(None),
-            };
+            return self.legacy_root(store, version);
         };
         match RootRecord::decode(&value) {
             Some(RootRecord::Empty) => Ok(Some(StoreRoot::Empty)),
-            Some(RootRecord::Node) => Ok(Some(StoreRoot::At(at))),
+            Some(RootRecord::Node) => Ok(Some(StoreRoot::At(at.into()))),
             Some(RootRecord::Reference(target)) => {
                 // Pruning renames a root (v, 1) that lives on in later versions to (v, 0) and leaves references as they
                 // are, so both are tried, as the Go code does.
                 let renamed = NodeKey::new(target.version, 0);
                 for candidate in [target, renamed] {
                     if self.store_get(store, &candidate.to_bytes())?.is_some() {
-                        return Ok(Some(StoreRoot::At(candidate)));
+                        return Ok(Some(StoreRoot::At(candidate.into())));
                     }
                 }
                 Ok(None)
@@ -160,23 +188,27 @@ struct Nodes<'a> {
 }
 
 impl Nodes<'_> {
-    fn get(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, SourceError> {
+    fn get(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, SourceError> {
         self.key.truncate(self.prefix);
-        self.key.extend_from_slice(&key.to_bytes());
+        self.key.extend_from_slice(key);
         self.reader.read(&self.key, out)
     }
 }
 
 impl NodeReader for Nodes<'_> {
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
-        if self.get(key, out)? {
+        if self.get(&key.to_bytes(), out)? {
             return Ok(true);
         }
         // Child pointers are never rewritten either: a pointer to (v, 1) may have to be read at (v, 0).
         if key.nonce == 1 {
-            return Ok(self.get(NodeKey::new(key.version, 0), out)?);
+            return Ok(self.get(&NodeKey::new(key.version, 0).to_bytes(), out)?);
         }
         Ok(false)
+    }
+
+    fn read_legacy(&mut self, hash: &Hash, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        Ok(self.get(&legacy_key(hash), out)?)
     }
 }
 

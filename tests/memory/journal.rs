@@ -32,7 +32,7 @@ fn chunk(id: u64) -> Chunk {
     Chunk {
         store: 0,
         version: Version(4),
-        nonce: id as u32 + 10,
+        nonce: (!id.is_multiple_of(5)).then_some(id as u32 + 10),
         hash: Hash([id as u8; 32]),
         height: 2,
         leaves: 3,

@@ -13,7 +13,10 @@ mod old_side;
 #[cfg(test)]
 mod tests;
 
-use super::{Child, Claim, Node, NodeKey, NodeReader, ProveError};
+use super::{
+    Claim, Node, NodeId, NodeReader, ProveError,
+    prove::{decode, read_record},
+};
 use crate::model::{Hash, Version, to_hex};
 use new_side::{Front, NewSide};
 use old_side::{OldSide, Opened};
@@ -35,7 +38,7 @@ pub enum Proof {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OldTree {
     /// Where its root node is (not a reference to it).
-    pub root: NodeKey,
+    pub root: NodeId,
     /// Its version, which may be newer than the root node's.
     pub version: Version,
 }
@@ -80,10 +83,10 @@ pub fn diff<R: NodeReader>(
 pub fn diff_to_replay<R: NodeReader>(
     reader: &mut R,
     old: Option<OldTree>,
-    new: Option<NodeKey>,
+    new: Option<NodeId>,
     sink: &mut ChangeSink<'_>,
 ) -> Result<(), ProveError> {
-    walk(reader, old, new.map(|key| Claim { key, hash: Hash::EMPTY }), Proof::ByReplay, sink)
+    walk(reader, old, new.map(|at| Claim { at, hash: Hash::EMPTY }), Proof::ByReplay, sink)
 }
 
 fn walk<R: NodeReader>(
@@ -100,7 +103,7 @@ fn walk<R: NodeReader>(
         match front {
             Front::Shared(at) => skip_shared(reader, &mut old_side, at, &mut emit)?,
             Front::Leaf { at, record } => {
-                let Node::Leaf { key, value } = decode(at, &record)? else { continue };
+                let (_, Node::Leaf { key, value }) = decode(at, &record)? else { continue };
                 pass(reader, &mut old_side, key, &mut emit)?;
                 emit.change(at, key, Some(value))?;
             }
@@ -116,7 +119,7 @@ fn walk<R: NodeReader>(
 fn skip_shared<R: NodeReader>(
     reader: &mut R,
     old: &mut OldSide,
-    at: NodeKey,
+    at: NodeId,
     emit: &mut Emit<'_, '_>,
 ) -> Result<(), ProveError> {
     while !old.skip(at) {
@@ -166,7 +169,7 @@ impl Emit<'_, '_> {
         }
     }
 
-    fn change(&mut self, at: NodeKey, key: &[u8], value: Option<&[u8]>) -> Result<(), ProveError> {
+    fn change(&mut self, at: NodeId, key: &[u8], value: Option<&[u8]>) -> Result<(), ProveError> {
         match &mut self.last {
             Some(last) if key <= last.as_slice() => {
                 return Err(ProveError::KeyOrder { at, key: to_hex(key), before: to_hex(last) });
@@ -181,26 +184,23 @@ impl Emit<'_, '_> {
     }
 }
 
-fn read<R: NodeReader>(reader: &mut R, at: NodeKey, out: &mut Vec<u8>) -> Result<(), ProveError> {
+fn read<R: NodeReader>(reader: &mut R, at: NodeId, out: &mut Vec<u8>) -> Result<(), ProveError> {
     out.clear();
-    if reader.read(at, out)? { Ok(()) } else { Err(ProveError::Missing(at)) }
+    read_record(reader, at, out)
 }
 
-fn decode(at: NodeKey, record: &[u8]) -> Result<Node<'_>, ProveError> {
-    Node::decode(record).map_err(|why| ProveError::Malformed { at, why })
-}
-
-/// The key of a child, which is never newer than the node above it.
-fn child_of(at: NodeKey, child: Child) -> Result<NodeKey, ProveError> {
+/// A child is never newer than the node above it. The version of a legacy one is known once it is read.
+fn check_version(at: NodeId, version: Version, child: NodeId) -> Result<NodeId, ProveError> {
     match child {
-        Child::Current(key) if key.version <= at.version => Ok(key),
-        Child::Current(_) => Err(ProveError::Shape { at, what: "a child is newer than its parent" }),
-        Child::Legacy(child) => Err(ProveError::Legacy { at, child }),
+        NodeId::Current(key) if key.version > version => {
+            Err(ProveError::Shape { at, what: "a child is newer than its parent" })
+        }
+        child => Ok(child),
     }
 }
 
 /// Heights fall strictly, so that a cycle of records ends and stacks are bounded.
-fn check_height(at: NodeKey, height: u8, above: Option<u8>) -> Result<(), ProveError> {
+fn check_height(at: NodeId, height: u8, above: Option<u8>) -> Result<(), ProveError> {
     match above {
         Some(above) if height >= above => Err(ProveError::Shape { at, what: "it is not lower than its parent" }),
         _ => Ok(()),

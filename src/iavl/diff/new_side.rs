@@ -1,17 +1,17 @@
 //! The walk over the new tree: its new leaves and the subtrees it shares with the old one, in order, all proven if asked for.
 
 use super::{
-    super::{Claim, Node, NodeKey, NodeReader, ProveError, inner_hash, leaf_hash},
-    Proof, check_height, child_of, decode, read,
+    super::{Claim, Node, NodeId, NodeReader, ProveError, inner_hash, leaf_hash, prove::decode},
+    Proof, check_height, check_version, read,
 };
 use crate::model::{Hash, Version};
 
 /// What comes next in the new tree.
 pub(super) enum Front {
     /// A subtree that is in the old tree too; the largest such.
-    Shared(NodeKey),
+    Shared(NodeId),
     /// A leaf that is not in the old tree.
-    Leaf { at: NodeKey, record: Vec<u8> },
+    Leaf { at: NodeId, record: Vec<u8> },
 }
 
 /// The parts of the new tree that are still to come, the next one last.
@@ -23,7 +23,7 @@ pub(super) struct NewSide {
 }
 
 struct Entry {
-    at: NodeKey,
+    at: NodeId,
     /// Height of the node above; none for the root.
     above: Option<u8>,
     /// None while nobody has asked for it. When proving, it was read with its sibling, and its hash is the one the tree
@@ -33,6 +33,7 @@ struct Entry {
 
 /// A node that was read.
 struct Read {
+    version: Version,
     /// Computed for a leaf, recorded for an inner node; nothing when not proving.
     hash: Hash,
     height: u8,
@@ -49,7 +50,7 @@ impl NewSide {
         proof: Proof,
     ) -> Result<NewSide, ProveError> {
         let mut side = NewSide { stack: Vec::new(), old, proof };
-        if let Some(Claim { key: at, hash: expected }) = root {
+        if let Some(Claim { at, hash: expected }) = root {
             let mut root = Entry { at, above: None, read: None };
             if proof == Proof::Here {
                 let found = side.read(reader, at, None)?;
@@ -65,13 +66,17 @@ impl NewSide {
 
     pub fn next<R: NodeReader>(&mut self, reader: &mut R) -> Result<Option<Front>, ProveError> {
         while let Some(Entry { at, above, read }) = self.stack.pop() {
-            if self.is_shared(at) {
+            // Most need not be read to tell.
+            if read.is_none() && at.key().is_some_and(|key| self.is_shared(key.version)) {
                 return Ok(Some(Front::Shared(at)));
             }
             let node = match read {
                 Some(node) => node,
                 None => self.read(reader, at, above)?,
             };
+            if self.is_shared(node.version) {
+                return Ok(Some(Front::Shared(at)));
+            }
             if node.height == 0 {
                 return Ok(Some(Front::Leaf { at, record: node.record }));
             }
@@ -81,14 +86,17 @@ impl NewSide {
     }
 
     /// Goes on with the children of a new inner node; when proving, reads them and proves them with it.
-    fn open<R: NodeReader>(&mut self, reader: &mut R, at: NodeKey, node: &Read) -> Result<(), ProveError> {
-        let Node::Inner { height, size, left, right, .. } = decode(at, &node.record)? else { return Ok(()) };
+    fn open<R: NodeReader>(&mut self, reader: &mut R, at: NodeId, node: &Read) -> Result<(), ProveError> {
+        let (version, Node::Inner { height, size, left, right, .. }) = decode(at, &node.record)? else { return Ok(()) };
         let above = Some(height);
-        let mut left = Entry { at: child_of(at, left)?, above, read: None };
-        let mut right = Entry { at: child_of(at, right)?, above, read: None };
+        let mut left = Entry { at: check_version(at, version, left)?, above, read: None };
+        let mut right = Entry { at: check_version(at, version, right)?, above, read: None };
         if self.proof == Proof::Here {
             let (of_left, of_right) = (self.read(reader, left.at, above)?, self.read(reader, right.at, above)?);
-            let found = inner_hash(height, size, at.version, &of_left.hash, &of_right.hash);
+            let found = inner_hash(height, size, version, &of_left.hash, &of_right.hash);
+            if of_left.version.max(of_right.version) > version {
+                return Err(ProveError::Shape { at, what: "a child is newer than its parent" });
+            }
             if found != node.hash {
                 return Err(ProveError::HashMismatch { at, expected: node.hash, found });
             }
@@ -99,22 +107,23 @@ impl NewSide {
         Ok(())
     }
 
-    fn read<R: NodeReader>(&self, reader: &mut R, at: NodeKey, above: Option<u8>) -> Result<Read, ProveError> {
+    fn read<R: NodeReader>(&self, reader: &mut R, at: NodeId, above: Option<u8>) -> Result<Read, ProveError> {
         let mut record = Vec::new();
         read(reader, at, &mut record)?;
-        let (height, hash) = match decode(at, &record)? {
-            Node::Leaf { key, value } if self.proof == Proof::Here => (0, leaf_hash(at.version, key, value)),
+        let (version, node) = decode(at, &record)?;
+        let (height, hash) = match node {
+            Node::Leaf { key, value } if self.proof == Proof::Here => (0, leaf_hash(version, key, value)),
             Node::Leaf { .. } => (0, Hash::EMPTY),
             Node::Inner { height, hash, .. } => (height, hash),
         };
         check_height(at, height, above)?;
-        if self.is_shared(at) {
+        if self.is_shared(version) {
             record = Vec::new();
         }
-        Ok(Read { hash, height, record })
+        Ok(Read { version, hash, height, record })
     }
 
-    fn is_shared(&self, at: NodeKey) -> bool {
-        self.old.is_some_and(|old| at.version <= old)
+    fn is_shared(&self, version: Version) -> bool {
+        self.old.is_some_and(|old| version <= old)
     }
 }

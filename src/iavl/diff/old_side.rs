@@ -1,8 +1,8 @@
 //! The walk over the old tree: opened only where it differs from the new one.
 
 use super::{
-    super::{Node, NodeKey, NodeReader, ProveError},
-    OldTree, check_height, child_of, decode, read,
+    super::{Node, NodeId, NodeReader, ProveError, prove::decode},
+    OldTree, check_height, check_version, read,
 };
 use crate::model::to_hex;
 
@@ -14,7 +14,7 @@ pub(super) struct OldSide {
 
 /// A subtree that was not opened yet.
 struct Entry {
-    at: NodeKey,
+    at: NodeId,
     /// Height of the node above; none for the root.
     above: Option<u8>,
     /// Its smallest key; not known at first on the left edge of the tree.
@@ -25,7 +25,7 @@ struct Entry {
 struct Smallest {
     key: Vec<u8>,
     /// The inner node whose right subtree begins with the key.
-    from: NodeKey,
+    from: NodeId,
 }
 
 /// What the next part of the old tree was.
@@ -33,13 +33,13 @@ pub(super) enum Opened {
     /// An inner node; its children are next.
     Inner,
     /// A leaf.
-    Leaf { at: NodeKey, key: Vec<u8> },
+    Leaf { at: NodeId, key: Vec<u8> },
 }
 
 impl OldSide {
     pub fn new(old: Option<OldTree>) -> Result<OldSide, ProveError> {
         let stack = match old {
-            Some(OldTree { root: at, version }) if at.version > version => {
+            Some(OldTree { root: at @ NodeId::Current(key), version }) if key.version > version => {
                 return Err(ProveError::Shape { at, what: "it is newer than the tree it is the root of" });
             }
             Some(OldTree { root: at, .. }) => vec![Entry { at, above: None, smallest: None }],
@@ -49,8 +49,8 @@ impl OldSide {
     }
 
     /// Leaves the next part out if it is the node `at`.
-    pub fn skip(&mut self, at: NodeKey) -> bool {
-        let found = self.stack.last().is_some_and(|next| is_same(next.at, at));
+    pub fn skip(&mut self, at: NodeId) -> bool {
+        let found = self.stack.last().is_some_and(|next| next.at.is_same(at));
         if found {
             self.stack.pop();
         }
@@ -62,7 +62,7 @@ impl OldSide {
         let Some(Entry { at, above, smallest }) = self.stack.pop() else { return Ok(None) };
         read(reader, at, &mut self.record)?;
         match decode(at, &self.record)? {
-            Node::Leaf { key, .. } => {
+            (_, Node::Leaf { key, .. }) => {
                 if let Some(Smallest { key: found, from }) = smallest
                     && found != key
                 {
@@ -70,9 +70,9 @@ impl OldSide {
                 }
                 Ok(Some(Opened::Leaf { at, key: key.to_vec() }))
             }
-            Node::Inner { height, key, left, right, .. } => {
+            (version, Node::Inner { height, key, left, right, .. }) => {
                 check_height(at, height, above)?;
-                let (left, right) = (child_of(at, left)?, child_of(at, right)?);
+                let (left, right) = (check_version(at, version, left)?, check_version(at, version, right)?);
                 let begins = Smallest { key: key.to_vec(), from: at };
                 self.stack.push(Entry { at: right, above: Some(height), smallest: Some(begins) });
                 self.stack.push(Entry { at: left, above: Some(height), smallest });
@@ -90,11 +90,11 @@ impl OldSide {
             let key = loop {
                 read(reader, at, &mut self.record)?;
                 match decode(at, &self.record)? {
-                    Node::Leaf { key, .. } => break key.to_vec(),
-                    Node::Inner { height, left, .. } => {
+                    (_, Node::Leaf { key, .. }) => break key.to_vec(),
+                    (version, Node::Inner { height, left, .. }) => {
                         check_height(at, height, above)?;
                         above = Some(height);
-                        at = child_of(at, left)?;
+                        at = check_version(at, version, left)?;
                     }
                 }
             };
@@ -102,10 +102,4 @@ impl OldSide {
         }
         Ok(next.smallest.as_ref().map(|smallest| smallest.key.as_slice()))
     }
-}
-
-/// Whether two keys name the same node: pruning renames the root (version, 1) to (version, 0), children and references
-/// go on naming it as they did.
-fn is_same(a: NodeKey, b: NodeKey) -> bool {
-    a.version == b.version && (a.nonce == b.nonce || (a.nonce <= 1 && b.nonce <= 1))
 }

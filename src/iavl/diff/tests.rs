@@ -29,7 +29,7 @@ fn unproven<R: NodeReader>(
     new: Option<Claim>,
 ) -> Result<Vec<Change>, ProveError> {
     let mut found = Vec::new();
-    diff_to_replay(reader, old, new.map(|new| new.key), &mut |key, value| {
+    diff_to_replay(reader, old, new.map(|new| new.at), &mut |key, value| {
         found.push(Change { key: key.to_vec(), value: value.map(<[u8]>::to_vec) });
         true
     })?;
@@ -37,7 +37,7 @@ fn unproven<R: NodeReader>(
 }
 
 fn old(map: &NodeMap, version: Version) -> Option<OldTree> {
-    root_of(map, version).map(|root| OldTree { root, version })
+    root_of(map, version).map(|root| OldTree { root: root.into(), version })
 }
 
 /// All records of a history, with the version and contents of every version from the base on, where known.
@@ -84,7 +84,7 @@ fn the_difference_replayed_gives_the_roots_and_records_of_go() {
         for (step, (before, _)) in history.steps.iter().zip(&all).filter(|(step, _)| step.is_one_pass()) {
             let (old, new) = (old(&map, *before), claim(&map, step.version));
             let found = changes(&mut map, old, new).unwrap();
-            let mut tree = Tree::load(old.map(|old| old.root), *before);
+            let mut tree = Tree::load(old.and_then(|old| old.root.key()), *before);
             tree.apply(&mut map, &found).unwrap();
             let committed = tree.commit(&mut map, step.version).unwrap();
             assert_eq!(committed.hash, step.root, "{}, version {}", history.name, step.version);
@@ -191,9 +191,9 @@ fn what_does_not_prove_or_belong_is_refused() {
     let wrong = Claim { hash: crate::model::Hash::EMPTY, ..new };
     assert!(matches!(changes(&mut map.clone(), old, Some(wrong)), Err(ProveError::HashMismatch { .. })));
     // An old tree that is not the one the new tree grew from.
-    let leaf = Some(OldTree { root: NodeKey::new(Version(1), 40), version: Version(1) });
+    let leaf = Some(OldTree { root: NodeKey::new(Version(1), 40).into(), version: Version(1) });
     assert!(matches!(changes(&mut map.clone(), leaf, Some(new)), Err(ProveError::Shape { .. })));
-    let newer = Some(OldTree { root: new.key, version: Version(1) });
+    let newer = Some(OldTree { root: new.at, version: Version(1) });
     assert!(matches!(changes(&mut map.clone(), newer, Some(new)), Err(ProveError::Shape { .. })));
     // A sink that stops.
     assert!(matches!(diff(&mut map.clone(), old, Some(new), &mut |_, _| false), Err(ProveError::Sink)));

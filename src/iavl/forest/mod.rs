@@ -7,12 +7,13 @@
 //! Slots and records are far more than a core's caches hold, and are visited in another order than they were read in. So
 //! visits go by small batches: a little of all that a batch needs is read first, and waits for memory side by side.
 
+mod legacy;
 mod numbered;
 
 use super::{
-    Claim, Node, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode,
+    Claim, Node, NodeId, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode,
     node::{inner_hash, leaf_hash},
-    prove::{KeyOrder, check_inner_key, check_shape, check_versions, current, decode, read_record},
+    prove::{KeyOrder, check_inner_key, check_shape, check_versions, decode, read_record},
     varint::Fields,
 };
 use crate::model::{Hash, Version};
@@ -25,7 +26,7 @@ pub use numbered::Numbered;
 pub struct Forest {
     records: Vec<u8>,
     slots: Vec<Slot>,
-    /// The versions that were read, descending, and how many nodes each has.
+    /// The versions that were read, descending once all is read, and how many nodes each has.
     versions: Vec<(Version, u32)>,
     /// Slots in post-order.
     order: Vec<u32>,
@@ -33,6 +34,8 @@ pub struct Forest {
     pending: BTreeMap<Version, Vec<(u32, u32)>>,
     /// Nonces and slots of nodes of the version being read.
     stack: Vec<(u32, u32)>,
+    legacy: legacy::Level,
+    scratch: Vec<u8>,
 }
 
 /// Whether subtrees fit the budget.
@@ -49,9 +52,11 @@ pub enum Fit {
 
 /// One node. 72 bytes, because there are two of them for every pair.
 struct Slot {
+    /// Of a legacy node it is known before the node is read.
     hash: Hash,
     /// Index of its version in `versions`; known once it is read.
     version: u32,
+    /// Of a legacy node nothing.
     nonce: u32,
     /// Where its record begins if it is a leaf, its key if it is an inner node.
     record: u32,
@@ -65,6 +70,7 @@ struct Slot {
     place: u32,
     key_at: u8,
     height: u8,
+    is_legacy: bool,
 }
 
 impl Slot {
@@ -135,12 +141,13 @@ impl Forest {
         self.versions.clear();
         self.pending.clear();
         self.stack.clear();
+        self.legacy.clear();
         // What lies beyond 32 bits would need wider slots; nobody has the memory to ask for it.
         let budget = budget.min(u32::MAX as usize / 2);
         let parents_last = reader.parents_last();
         for claim in claims {
-            let root = self.add(claim.key);
-            self.expect(claim.key, root, parents_last);
+            let root = self.add(claim.at);
+            self.expect(claim.at, root, parents_last);
         }
         // The newest version first, because no child is newer than its parent. Within a version a subtree's nodes are
         // numbered without a gap, parents before children or after them, so one walk over it meets them in the order in
@@ -152,12 +159,15 @@ impl Forest {
             for (order, root) in roots {
                 self.stack.push((if parents_last { !order } else { order }, root));
                 while let Some((nonce, index)) = self.stack.pop() {
-                    self.read_slot(reader, NodeKey::new(version, nonce), before as u32, index, parents_last)?;
-                    if self.records.len() + self.slots.len() * NODE_BYTES > budget && self.slots.len() > 1 {
+                    self.read_slot(reader, NodeKey::new(version, nonce).into(), before as u32, index, parents_last)?;
+                    if self.bytes() > budget && self.slots.len() > 1 {
                         return Ok(Fit::TooLarge { expected: self.expected_bytes(claims.len()) });
                     }
                 }
             }
+        }
+        if !self.read_legacy(reader, budget)? {
+            return Ok(Fit::TooLarge { expected: self.expected_bytes(claims.len()) });
         }
         self.put_in_order(claims.len());
         self.prove(claims)?;
@@ -172,7 +182,7 @@ impl Forest {
     /// The bytes its records and nodes take.
     #[must_use]
     pub fn bytes(&self) -> usize {
-        self.records.len() + self.slots.len() * NODE_BYTES
+        self.records.len() + self.slots.len() * NODE_BYTES + self.legacy.bytes()
     }
 
     /// Hands the nodes of one subtree on in post-order.
@@ -185,6 +195,7 @@ impl Forest {
             let slot = self.slot(index)?;
             let mut node = ProvenNode {
                 at: self.at(slot),
+                version: self.version(slot),
                 height: slot.height(),
                 size: u64::from(slot.size),
                 key: self.key(slot),
@@ -197,7 +208,13 @@ impl Forest {
             } else {
                 let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
                 let right_size = u64::from(right.size);
-                node.children = Some(ProvenChildren { left: self.at(left), right: self.at(right), right_size });
+                node.children = Some(ProvenChildren {
+                    left: self.at(left),
+                    left_version: self.version(left),
+                    right: self.at(right),
+                    right_version: self.version(right),
+                    right_size,
+                });
             }
             if !sink(&node) {
                 return Err(ProveError::Sink);
@@ -223,12 +240,16 @@ impl Forest {
     }
 
     /// Adds a node that is to be read.
-    fn add(&mut self, at: NodeKey) -> u32 {
+    fn add(&mut self, at: NodeId) -> u32 {
+        let (hash, nonce, is_legacy) = match at {
+            NodeId::Current(key) => (Hash::EMPTY, key.nonce, false),
+            NodeId::Legacy(hash) => (hash, 0, true),
+        };
         let index = self.slots.len() as u32;
         self.slots.push(Slot {
-            hash: Hash::EMPTY,
+            hash,
             version: NONE,
-            nonce: at.nonce,
+            nonce,
             record: 0,
             length: 0,
             key_length: 0,
@@ -238,20 +259,26 @@ impl Forest {
             place: 0,
             key_at: 0,
             height: 0,
+            is_legacy,
         });
         index
     }
 
-    /// Has a node read when its version comes.
-    fn expect(&mut self, at: NodeKey, index: u32, parents_last: bool) {
-        let order = if parents_last { !at.nonce } else { at.nonce };
-        self.pending.entry(at.version).or_default().push((order, index));
+    /// Has a node read when its version comes; a legacy one behind all others.
+    fn expect(&mut self, at: NodeId, index: u32, parents_last: bool) {
+        match at {
+            NodeId::Current(key) => {
+                let order = if parents_last { !key.nonce } else { key.nonce };
+                self.pending.entry(key.version).or_default().push((order, index));
+            }
+            NodeId::Legacy(hash) => self.legacy.push(&hash, index),
+        }
     }
 
     fn read_slot<R: NodeReader + ?Sized>(
         &mut self,
         reader: &mut R,
-        at: NodeKey,
+        at: NodeId,
         version_index: u32,
         index: u32,
         parents_last: bool,
@@ -263,14 +290,25 @@ impl Forest {
         let large = |_| ProveError::Shape { at, what: "it is too large" };
         let start = u32::try_from(start).map_err(large)?;
         let length = u32::try_from(record.len()).map_err(large)?;
-        if let Some((_, count)) = self.versions.last_mut() {
+        let (version, node) = decode(at, record)?;
+        let version_index = match at {
+            NodeId::Current(_) => version_index,
+            NodeId::Legacy(_) => self.legacy.version(version, &mut self.versions),
+        };
+        if let Some((_, count)) = self.versions.get_mut(version_index as usize) {
             *count += 1;
         }
-        match decode(at, record)? {
+        match node {
             Node::Leaf { key, value } => {
-                let hash = leaf_hash(at.version, key, value);
+                let hash = leaf_hash(version, key, value);
+                if let NodeId::Legacy(expected) = at
+                    && hash != expected
+                {
+                    return Err(ProveError::HashMismatch { at, expected, found: hash });
+                }
                 let (key_at, key_length) = (key_at(key), key.len() as u32);
-                let canonical = record.len() == Node::leaf_len(key, value);
+                // A legacy leaf has its version in its record, which SC's has not.
+                let canonical = record.len() == Node::leaf_len(key, value) && at.key().is_some();
                 let slot = self.slot_mut(index)?;
                 *slot =
                     Slot { hash, version: version_index, record: start, length, key_length, key_at, size: 1, ..*slot };
@@ -279,8 +317,8 @@ impl Forest {
                 }
             }
             Node::Inner { height, size, key, hash, left, right } => {
-                let (left, right) = (current(at, left)?, current(at, right)?);
-                check_versions(at, left, right)?;
+                let older = |child: NodeId| child.key().map_or(version, |key| key.version);
+                check_versions(at, version, older(left), older(right))?;
                 // All but the key is in the slot from here on.
                 let (key_at, key_length) = (usize::from(key_at(key)), key.len() as u32);
                 let from = start as usize + key_at;
@@ -304,32 +342,15 @@ impl Forest {
                     let Some(&(child, child_index)) = children.get(child) else { continue };
                     // Until a child is read its slot keeps its parent's height: what it must stay below.
                     self.slot_mut(child_index)?.height = height;
-                    if child.version == at.version {
-                        self.stack.push((child.nonce, child_index));
-                    } else {
-                        self.expect(child, child_index, parents_last);
+                    match child {
+                        NodeId::Current(child) if child.version == version => {
+                            self.stack.push((child.nonce, child_index));
+                        }
+                        child => self.expect(child, child_index, parents_last),
                     }
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Puts the canonical record of a leaf in place of one with overlong integers, which Go accepts and never writes.
-    #[cold]
-    fn write_leaf_anew(&mut self, index: u32) -> Result<(), ProveError> {
-        let slot = self.slot(index)?;
-        let mut record = Vec::new();
-        let start = slot.record as usize;
-        Node::Leaf { key: self.key(slot), value: self.value(slot) }.encode(&mut record);
-        self.records.truncate(start);
-        self.records.extend_from_slice(&record);
-        let key_at = match Node::decode(&record) {
-            Ok(Node::Leaf { key, .. }) => key.as_ptr() as usize - record.as_ptr() as usize,
-            _ => 0,
-        };
-        let slot = self.slot_mut(index)?;
-        (slot.length, slot.key_at) = (record.len() as u32, key_at as u8);
         Ok(())
     }
 
@@ -390,7 +411,7 @@ impl Forest {
             }
             let slot = self.slot(root)?;
             if slot.hash != claim.hash {
-                return Err(ProveError::HashMismatch { at: claim.key, expected: claim.hash, found: slot.hash });
+                return Err(ProveError::HashMismatch { at: claim.at, expected: claim.hash, found: slot.hash });
             }
             let first = keys.smallest.pop().unwrap_or(NONE);
             tree.proof = Proof {
@@ -406,13 +427,17 @@ impl Forest {
 
     fn prove_inner(&self, slot: &Slot) -> Result<(), ProveError> {
         let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
-        let (at, size) = (self.at(slot), u64::from(slot.size));
-        let found = inner_hash(slot.height, size, at.version, &left.hash, &right.hash);
+        let size = u64::from(slot.size);
+        let found = inner_hash(slot.height, size, self.version(slot), &left.hash, &right.hash);
         if found != slot.hash {
-            return Err(ProveError::HashMismatch { at, expected: slot.hash, found });
+            return Err(ProveError::HashMismatch { at: self.at(slot), expected: slot.hash, found });
+        }
+        // Versions descend.
+        if left.version.min(right.version) < slot.version {
+            return Err(ProveError::Shape { at: self.at(slot), what: "a child is newer than its parent" });
         }
         let below = |child: &Slot| (child.height(), u64::from(child.size));
-        check_shape(at, slot.height, size, below(left), below(right))
+        check_shape(self.at(slot), slot.height, size, below(left), below(right))
     }
 
     /// Reads a little of all that nodes have.
@@ -427,9 +452,16 @@ impl Forest {
         std::hint::black_box(seen);
     }
 
-    fn at(&self, slot: &Slot) -> NodeKey {
-        let version = self.versions.get(slot.version as usize).map_or(Version(0), |(version, _)| *version);
-        NodeKey::new(version, slot.nonce)
+    #[inline]
+    fn version(&self, slot: &Slot) -> Version {
+        self.versions.get(slot.version as usize).map_or(Version(0), |(version, _)| *version)
+    }
+
+    fn at(&self, slot: &Slot) -> NodeId {
+        if slot.is_legacy {
+            return NodeId::Legacy(slot.hash);
+        }
+        NodeKey::new(self.version(slot), slot.nonce).into()
     }
 
     fn record(&self, slot: &Slot) -> &[u8] {

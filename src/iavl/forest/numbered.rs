@@ -1,7 +1,10 @@
 //! A forest's nodes numbered: its records as SC gets them.
 
 use super::{BATCH, Forest, NONE};
-use crate::iavl::{NodeKey, ProvenChildren, ProvenNode, RecordStream, numbering};
+use crate::iavl::{
+    NodeKey, RecordStream,
+    numbering::{self, InnerRecord},
+};
 
 impl Forest {
     /// Numbers the nodes and hands out their SC records in the order of SC. `first_ordinals` has, for each subtree, the
@@ -72,28 +75,24 @@ impl RecordStream for Numbered<'_> {
         if self.stretches.last().is_some_and(|end| *end as usize <= self.next) {
             self.stretches.pop();
         }
-        let at = forest.at(slot);
-        let key = numbering::node_key(at.version, u64::from(ordinal))?;
+        let version = forest.version(slot);
         if slot.left == NONE {
             // A leaf's record says nothing of where it lies: the source's is SC's.
-            return Some((key, forest.record(slot)));
+            return Some((numbering::node_key(version, u64::from(ordinal))?, forest.record(slot)));
         }
         let (left, right) = (forest.slots.get(slot.left as usize)?, forest.slots.get(slot.right as usize)?);
-        let node = ProvenNode {
-            at,
+        let node = InnerRecord {
+            version,
             height: slot.height,
             size: u64::from(slot.size),
             key: forest.key(slot),
-            value: &[],
             hash: slot.hash,
-            children: Some(ProvenChildren {
-                left: forest.at(left),
-                right: forest.at(right),
-                right_size: u64::from(right.size),
-            }),
+            left_version: forest.version(left),
+            right_version: forest.version(right),
+            right_size: u64::from(right.size),
         };
         self.record.clear();
-        numbering::encode_record(&node, u64::from(ordinal), &mut self.record)?;
+        let key = node.encode(u64::from(ordinal), &mut self.record)?;
         Some((key, &self.record))
     }
 }

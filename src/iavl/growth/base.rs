@@ -7,7 +7,7 @@
 
 use super::{
     super::{
-        Node, NodeKey, NodeReader, ProveError,
+        Node, NodeId, NodeKey, NodeReader, ProveError,
         node::{inner_hash, leaf_hash},
         prove::{check_inner_key, check_shape, current, decode, read_record},
     },
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, HashMap};
 pub(super) struct Base {
     nodes: Vec<Old>,
     /// Nodes of the base by their keys in store/v1, as far as the stretch names them.
-    wanted: HashMap<NodeKey, u32>,
+    wanted: HashMap<NodeId, u32>,
     root: Option<u32>,
     /// Smallest keys, one after the other.
     keys: Vec<u8>,
@@ -32,7 +32,7 @@ pub(super) struct Base {
 
 /// A node of the base.
 struct Old {
-    source: NodeKey,
+    source: NodeId,
     target: NodeKey,
     hash: Hash,
     size: u64,
@@ -49,7 +49,7 @@ struct Old {
 }
 
 /// What a node of the base costs, its place in `wanted` included.
-const OLD_BYTES: usize = size_of::<Old>() + 2 * size_of::<(NodeKey, u32)>();
+const OLD_BYTES: usize = size_of::<Old>() + 2 * size_of::<(NodeId, u32)>();
 
 impl Base {
     pub fn clear(&mut self) {
@@ -75,8 +75,8 @@ impl Base {
     }
 
     /// The index of a node that the stretch names.
-    pub fn want(&mut self, source: NodeKey) -> usize {
-        let source = plain(source);
+    pub fn want(&mut self, source: NodeId) -> usize {
+        let source = source.plain();
         let next = self.nodes.len() as u32;
         let index = *self.wanted.entry(source).or_insert(next);
         if index == next {
@@ -109,7 +109,7 @@ impl Base {
         // The newest version first: no child is newer than its parent. Within a version a node's children lie after it in pre-order,
         // before it in the post-order of what was migrated; what lies nearest is read next.
         let mut pending: BTreeMap<Version, Vec<(u32, u32)>> = BTreeMap::new();
-        pending.entry(at.version).or_default().push((target_at.nonce, root));
+        pending.entry(target_at.version).or_default().push((target_at.nonce, root));
         let mut stack: Vec<(u32, u32)> = Vec::new();
         let mut ascends = true;
         while let Some((version, mut begins)) = pending.pop_last() {
@@ -144,7 +144,7 @@ impl Base {
         }
         match self.nodes.get(root as usize) {
             Some(root) if root.hash != trunk.hash => {
-                Err(ProveError::HashMismatch { at: root.target, expected: trunk.hash, found: root.hash })
+                Err(ProveError::HashMismatch { at: root.target.into(), expected: trunk.hash, found: root.hash })
             }
             _ => Ok(true),
         }
@@ -158,14 +158,20 @@ impl Base {
             }
             let of = |link: Link| match link.place() {
                 super::Place::Base(index) => self.below(index),
-                _ => Err(ProveError::Missing(node.target)),
+                _ => Err(ProveError::Missing(node.target.into())),
             };
             let (left, right) = (of(node.left)?, of(node.right)?);
             let found = inner_hash(node.height, node.size, node.target.version, &left.hash, &right.hash);
             if found != node.hash {
-                return Err(ProveError::HashMismatch { at: node.target, expected: node.hash, found });
+                return Err(ProveError::HashMismatch { at: node.target.into(), expected: node.hash, found });
             }
-            check_shape(node.target, node.height, node.size, (left.height, left.size), (right.height, right.size))?;
+            check_shape(
+                node.target.into(),
+                node.height,
+                node.size,
+                (left.height, left.size),
+                (right.height, right.size),
+            )?;
         }
         Ok(())
     }
@@ -196,13 +202,13 @@ impl Base {
         let (mut at, mut above) = (root.target, u8::MAX);
         loop {
             self.record.clear();
-            read_record(target, at, &mut self.record)?;
-            match decode(at, &self.record)? {
-                Node::Leaf { key, .. } => {
+            read_record(target, at.into(), &mut self.record)?;
+            match decode(at.into(), &self.record)? {
+                (_, Node::Leaf { key, .. }) => {
                     self.first_key = Some(key.to_vec());
                     return Ok(());
                 }
-                Node::Inner { height, left, .. } => {
+                (_, Node::Inner { height, left, .. }) => {
                     check_height(at, height, above)?;
                     (at, above) = (current(at, left)?, height);
                 }
@@ -211,7 +217,7 @@ impl Base {
     }
 
     /// Where a node is in store/v1 and in SC.
-    pub fn keys(&self, index: usize) -> Option<(NodeKey, NodeKey)> {
+    pub fn keys(&self, index: usize) -> Option<(NodeId, NodeKey)> {
         self.nodes.get(index).map(|node| (node.source, node.target))
     }
 
@@ -227,13 +233,13 @@ impl Base {
     /// The walk has come to the parent of a node.
     fn meet(
         &mut self,
-        source: NodeKey,
+        source: NodeId,
         target: NodeKey,
         above: u8,
         smallest: Option<(u32, u32)>,
     ) -> Result<u32, ProveError> {
-        let source = plain(source);
-        if source.version != target.version {
+        let source = source.plain();
+        if source.key().is_some_and(|source| source.version != target.version) {
             return Err(ProveError::Shape {
                 at: source,
                 what: "it has another version than the node at its place in SC",
@@ -264,11 +270,11 @@ impl Base {
         };
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        read_record(readers.target, at, &mut record)?;
-        let children = match decode(at, &record)? {
-            Node::Leaf { key, value } => {
+        read_record(readers.target, at.into(), &mut record)?;
+        let children = match decode(at.into(), &record)? {
+            (_, Node::Leaf { key, value }) => {
                 if let Some((start, end)) = smallest {
-                    check_inner_key(at, self.keys.get(start as usize..end as usize).unwrap_or_default(), key)?;
+                    check_inner_key(at.into(), self.keys.get(start as usize..end as usize).unwrap_or_default(), key)?;
                 }
                 let (hash, key) = (leaf_hash(at.version, key, value), self.keep_key(key));
                 if let Some(node) = self.nodes.get_mut(index as usize) {
@@ -277,7 +283,7 @@ impl Base {
                 }
                 None
             }
-            Node::Inner { height, size, key, hash, left, right } => {
+            (_, Node::Inner { height, size, key, hash, left, right }) => {
                 check_height(at, height, above.unwrap_or(u8::MAX))?;
                 if let Some(node) = self.nodes.get_mut(index as usize) {
                     (node.hash, node.size, node.height, node.is_read) = (hash, size, height, true);
@@ -288,7 +294,7 @@ impl Base {
                     let (left, right) = (current(at, left)?, current(at, right)?);
                     let key = self.keep_key(key);
                     let (source_left, source_right) = if left.version.min(right.version) > readers.same_after {
-                        (left, right)
+                        (left.into(), right.into())
                     } else {
                         self.children_in_source(readers.source, source_at)?
                     };
@@ -306,16 +312,12 @@ impl Base {
     }
 
     /// Where store/v1 has the children of a node.
-    fn children_in_source(
-        &mut self,
-        source: &mut dyn NodeReader,
-        at: NodeKey,
-    ) -> Result<(NodeKey, NodeKey), ProveError> {
+    fn children_in_source(&mut self, source: &mut dyn NodeReader, at: NodeId) -> Result<(NodeId, NodeId), ProveError> {
         self.source_record.clear();
         read_record(source, at, &mut self.source_record)?;
         match decode(at, &self.source_record)? {
-            Node::Inner { left, right, .. } => Ok((current(at, left)?, current(at, right)?)),
-            Node::Leaf { .. } => Err(ProveError::Shape { at, what: "it is a leaf, and an inner node in SC" }),
+            (_, Node::Inner { left, right, .. }) => Ok((left, right)),
+            (_, Node::Leaf { .. }) => Err(ProveError::Shape { at, what: "it is a leaf, and an inner node in SC" }),
         }
     }
 
@@ -328,10 +330,10 @@ impl Base {
 }
 
 impl Old {
-    fn new(source: NodeKey) -> Old {
+    fn new(source: NodeId) -> Old {
         Old {
             source,
-            target: source,
+            target: NodeKey::new(Version(0), 0),
             hash: Hash::EMPTY,
             size: 0,
             left: Link::NONE,
@@ -346,13 +348,11 @@ impl Old {
     }
 }
 
-/// Pruning renames a root (version, 1) that lives on to (version, 0) and leaves what names it as it is; readers look there
-/// too.
-fn plain(at: NodeKey) -> NodeKey {
-    NodeKey { nonce: at.nonce.max(1), ..at }
-}
-
 /// Heights fall strictly, so that a cycle of records ends.
 fn check_height(at: NodeKey, height: u8, above: u8) -> Result<(), ProveError> {
-    if height < above { Ok(()) } else { Err(ProveError::Shape { at, what: "it is not lower than its parent" }) }
+    if height < above {
+        Ok(())
+    } else {
+        Err(ProveError::Shape { at: at.into(), what: "it is not lower than its parent" })
+    }
 }

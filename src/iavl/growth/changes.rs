@@ -65,7 +65,7 @@ impl Growth {
                     Some(kept) if *kept == mark => continue,
                     Some(&GONE) | None => {
                         return Err(ProveError::Shape {
-                            at: NodeKey::root_of(self.from),
+                            at: NodeKey::root_of(self.from).into(),
                             what: "two parents name a node",
                         });
                     }

@@ -17,9 +17,9 @@ mod records;
 mod tests;
 
 use super::{
-    Node, NodeKey, NodeReader, ProveError, RootRecord,
+    Node, NodeId, NodeKey, NodeReader, ProveError, RootRecord,
     node::{inner_hash, leaf_hash},
-    prove::{check_inner_key, check_shape, check_versions, current, decode, read_record},
+    prove::{check_inner_key, check_shape, check_versions, decode, read_record},
 };
 use crate::model::{Hash, Version};
 use base::Base;
@@ -33,7 +33,7 @@ pub struct Trunk {
     /// Its Merkle hash; [`Hash::EMPTY`] for the empty tree.
     pub hash: Hash,
     /// Where its root node lies in store/v1 and in SC; none for the empty tree.
-    pub root: Option<(NodeKey, NodeKey)>,
+    pub root: Option<(NodeId, NodeKey)>,
 }
 
 /// Where records are read.
@@ -144,8 +144,8 @@ impl Growth {
     /// not even the first does. `roots` has their Merkle hashes as the chain recorded them.
     ///
     /// # Errors
-    /// The first thing that does not prove, or has a form that only a reading node by node can follow (legacy nodes, trees
-    /// numbered by an importer).
+    /// The first thing that does not prove, or has a form that only a reading node by node can follow (versions whose own
+    /// nodes are legacy, trees numbered by an importer).
     pub fn read(
         &mut self,
         readers: &mut Readers<'_>,
@@ -227,7 +227,7 @@ impl Growth {
 
     /// Reads one version: its root, and the nodes it made, which lie one after the other.
     fn read_version(&mut self, reader: &mut dyn NodeReader, at: Version, room: usize) -> Result<(), ProveError> {
-        let root_at = NodeKey::root_of(at);
+        let root_at = NodeId::Current(NodeKey::root_of(at));
         let start = self.bytes.len();
         read_record(reader, root_at, &mut self.bytes)?;
         let what = "its root record begins as a reference and is none";
@@ -239,7 +239,7 @@ impl Growth {
                 if target.version >= at {
                     return Err(ProveError::Shape { at: root_at, what: "its root is not older than itself" });
                 }
-                self.link(target)?
+                self.link(target.into())?
             }
             RootRecord::Node => {
                 let root = self.nodes.len();
@@ -257,7 +257,7 @@ impl Growth {
                         Some(start) => start,
                         None => {
                             let start = self.bytes.len();
-                            read_record(reader, key, &mut self.bytes)?;
+                            read_record(reader, key.into(), &mut self.bytes)?;
                             start
                         }
                     };
@@ -277,7 +277,8 @@ impl Growth {
     fn take(&mut self, at: NodeKey, start: usize, above: u8) -> Result<(), ProveError> {
         let record = self.bytes.get(start..).unwrap_or_default();
         let key_at = |key: &[u8]| (key.as_ptr() as usize - record.as_ptr() as usize) as u8;
-        let large = |_| ProveError::Shape { at, what: "it is too large" };
+        let id = NodeId::Current(at);
+        let large = |_| ProveError::Shape { at: id, what: "it is too large" };
         let mut node = Grown {
             hash: Hash::EMPTY,
             size: 1,
@@ -292,17 +293,17 @@ impl Growth {
             height: 0,
             is_live: false,
         };
-        match decode(at, record)? {
+        match decode(id, record)?.1 {
             Node::Leaf { key, value } => {
                 if record.len() != Node::leaf_len(key, value) {
-                    return Err(ProveError::Shape { at, what: "its integers are longer than they need to be" });
+                    return Err(ProveError::Shape { at: id, what: "its integers are longer than they need to be" });
                 }
                 (node.key_at, node.key_length) = (key_at(key), key.len() as u32);
                 node.hash = leaf_hash(at.version, key, value);
             }
             Node::Inner { height, size, key, hash, left, right } => {
-                let (left, right) = (current(at, left)?, current(at, right)?);
-                check_versions(at, left, right)?;
+                let older = |child: NodeId| child.key().map_or(at.version, |key| key.version);
+                check_versions(id, at.version, older(left), older(right))?;
                 // All but the key is in the node from here on.
                 let from = start + usize::from(key_at(key));
                 (node.hash, node.size, node.height) = (hash, size, height);
@@ -314,7 +315,7 @@ impl Growth {
             }
         }
         if node.height >= above {
-            return Err(ProveError::Shape { at, what: "it is not lower than its parent" });
+            return Err(ProveError::Shape { at: id, what: "it is not lower than its parent" });
         }
         make_room(&mut self.nodes, 1);
         self.nodes.push(node);
@@ -324,25 +325,27 @@ impl Growth {
     }
 
     /// A link to the child of a node. One of the same version is where it will be once it is read; it is read next.
-    fn child(&mut self, at: NodeKey, child: NodeKey, height: u8) -> Result<Link, ProveError> {
-        if child.version < at.version {
-            return self.link(child);
-        }
+    fn child(&mut self, at: NodeKey, child: NodeId, height: u8) -> Result<Link, ProveError> {
+        let child = match child {
+            NodeId::Current(child) if child.version == at.version => child,
+            older => return self.link(older),
+        };
         let what = "a child of its version is not numbered after it";
         let behind = child.nonce.checked_sub(at.nonce).filter(|behind| *behind > 0);
         let place = behind.and_then(|behind| (self.nodes.len() as u32).checked_add(behind));
-        let link = place.filter(|place| *place < BASE).map(Link).ok_or(ProveError::Shape { at, what })?;
+        let link = place.filter(|place| *place < BASE).map(Link).ok_or(ProveError::Shape { at: at.into(), what })?;
         self.unread.push((link, height));
         Ok(link)
     }
 
-    /// A link to a node of an older version.
-    fn link(&mut self, older: NodeKey) -> Result<Link, ProveError> {
-        let Some(number) = older.version.0.checked_sub(self.from.0 + 1) else {
+    /// A link to a node of an older version. A legacy one is of the base.
+    fn link(&mut self, older: NodeId) -> Result<Link, ProveError> {
+        let of_stretch = |key: NodeKey| Some((key.version.0.checked_sub(self.from.0 + 1)?, key.nonce));
+        let Some((number, nonce)) = older.key().and_then(of_stretch) else {
             return Ok(Link::base(self.base.want(older)));
         };
         let nodes = self.range(number as usize);
-        let index = nodes.start + older.nonce.saturating_sub(1) as usize;
+        let index = nodes.start + nonce.saturating_sub(1) as usize;
         if nodes.contains(&index) { Ok(Link::grown(index)) } else { Err(ProveError::Missing(older)) }
     }
 
@@ -390,28 +393,33 @@ impl Growth {
             let root = self.versions.get(number).map_or(Link::NONE, |stage| stage.root);
             let found = if root == Link::NONE { Hash::EMPTY } else { self.below(root)?.hash };
             if found != *expected {
-                return Err(ProveError::HashMismatch { at: NodeKey::root_of(version), expected: *expected, found });
+                return Err(ProveError::HashMismatch {
+                    at: NodeKey::root_of(version).into(),
+                    expected: *expected,
+                    found,
+                });
             }
         }
         Ok(())
     }
 
     fn prove_node(&mut self, target: &mut dyn NodeReader, at: NodeKey, index: usize) -> Result<(), ProveError> {
-        let Some(&node) = self.nodes.get(index) else { return Err(ProveError::Missing(at)) };
+        let id = NodeId::Current(at);
+        let Some(&node) = self.nodes.get(index) else { return Err(ProveError::Missing(id)) };
         if node.height == 0 {
             return Ok(());
         }
         let (left, right) = (self.below(node.left)?, self.below(node.right)?);
-        check_shape(at, node.height, node.size, (left.height, left.size), (right.height, right.size))?;
+        check_shape(id, node.height, node.size, (left.height, left.size), (right.height, right.size))?;
         let found = inner_hash(node.height, node.size, at.version, &left.hash, &right.hash);
         if found != node.hash {
-            return Err(ProveError::HashMismatch { at, expected: node.hash, found });
+            return Err(ProveError::HashMismatch { at: id, expected: node.hash, found });
         }
         if self.smallest(right.smallest).is_none() {
             self.base.find_first_key(target)?;
         }
-        let smallest = self.smallest(right.smallest).ok_or(ProveError::Missing(at))?;
-        check_inner_key(at, self.key(&node), smallest)?;
+        let smallest = self.smallest(right.smallest).ok_or(ProveError::Missing(id))?;
+        check_inner_key(id, self.key(&node), smallest)?;
         if let Some(node) = self.nodes.get_mut(index) {
             node.smallest = left.smallest;
         }
@@ -420,7 +428,7 @@ impl Growth {
 
     /// What a node's parent has to know of it.
     fn below(&self, link: Link) -> Result<Below, ProveError> {
-        let nowhere = ProveError::Missing(NodeKey::root_of(self.from));
+        let nowhere = ProveError::Missing(NodeKey::root_of(self.from).into());
         match link.place() {
             Place::Nowhere => Err(nowhere),
             Place::Base(index) => self.base.below(index),

@@ -1,7 +1,7 @@
 //! The records that SC needs of a stretch: those of store/v1, with SC's keys where they name a node of the base.
 
 use super::{
-    super::{Child, Node, NodeKey, RecordStream},
+    super::{Node, NodeId, NodeKey, RecordStream},
     Grown, Growth, Link, Place, Trunk,
 };
 use crate::model::{Hash, Version};
@@ -30,7 +30,7 @@ impl Growth {
     }
 
     /// Where a node lies in store/v1 and in SC.
-    fn keys(&self, link: Link) -> Option<(NodeKey, NodeKey)> {
+    fn keys(&self, link: Link) -> Option<(NodeId, NodeKey)> {
         match link.place() {
             Place::Nowhere => None,
             Place::Base(index) => self.base.keys(index),
@@ -38,7 +38,7 @@ impl Growth {
                 let number = self.versions.partition_point(|stage| stage.nodes as usize <= index);
                 let nonce = (index - self.range(number).start) as u32 + 1;
                 let key = NodeKey::new(self.version(number), nonce);
-                Some((key, key))
+                Some((key.into(), key))
             }
         }
     }
@@ -55,7 +55,7 @@ pub struct Records<'a> {
 
 impl Records<'_> {
     fn encode(&mut self, node: &Grown) -> Option<()> {
-        let child = |link| self.growth.keys(link).map(|(_, target)| Child::Current(target));
+        let child = |link| self.growth.keys(link).map(|(_, target)| NodeId::Current(target));
         let node = Node::Inner {
             height: node.height,
             size: node.size,

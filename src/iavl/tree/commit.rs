@@ -1,7 +1,7 @@
 //! Hashing, numbering and encoding the new nodes of a version (`saveNewNodes` and `SaveRoot` of IAVL).
 
 use super::{
-    super::{Child, Node, NodeKey, NodeReader, inner_hash, leaf_hash},
+    super::{Node, NodeId, NodeKey, NodeReader, inner_hash, leaf_hash},
     Committed, Tree, TreeError,
     resident::{Body, Limit, Link, Resident},
 };
@@ -58,7 +58,7 @@ impl Records {
                 let (left, left_hash) = self.save_child(left)?;
                 let (right, right_hash) = self.save_child(right)?;
                 let hash = inner_hash(node.height, node.size, self.version, &left_hash, &right_hash);
-                let (left, right) = (Child::Current(left), Child::Current(right));
+                let (left, right) = (NodeId::Current(left), NodeId::Current(right));
                 let mut record = Vec::with_capacity(node.key.len() + 80);
                 Node::Inner { height: node.height, size: node.size, key: &node.key, hash, left, right }
                     .encode(&mut record);

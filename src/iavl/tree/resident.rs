@@ -1,7 +1,7 @@
 //! Nodes in memory and the links between them. A link is read on first use and checked against the node above it.
 
 use super::{
-    super::{Child, Node, NodeKey, NodeReader, leaf_hash, node::MAX_HEIGHT},
+    super::{Node, NodeId, NodeKey, NodeReader, leaf_hash, node::MAX_HEIGHT},
     TreeError,
 };
 use crate::model::{Hash, Version};
@@ -120,10 +120,10 @@ impl<R: NodeReader> Source<'_, R> {
     }
 }
 
-fn named(at: NodeKey, child: Child) -> Result<Link, TreeError> {
+fn named(at: NodeKey, child: NodeId) -> Result<Link, TreeError> {
     match child {
-        Child::Current(key) => Ok(Link::Stored(key)),
-        Child::Legacy(child) => Err(TreeError::Legacy { at, child }),
+        NodeId::Current(key) => Ok(Link::Stored(key)),
+        NodeId::Legacy(child) => Err(TreeError::Legacy { at, child }),
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     iavl::{
-        Access, NodeKey, NodeReader, ProveError, RecordStream,
+        Access, NodeId, NodeKey, NodeReader, ProveError, RecordStream,
         growth::{Growth, Readers, Trunk},
     },
     model::{Hash, StoreKey, Version},
@@ -152,14 +152,14 @@ fn find_trunk(stretch: &Stretch<'_>, store: &StoreKey, version: Version) -> Resu
     let source = stretch.source_root(store, version)?;
     let target = match stretch.sc {
         Some(sc) => stretch.target_root(sc, store, version)?,
-        None => source,
+        None => source.and_then(NodeId::key),
     };
     Ok(Trunk { version, hash, root: source.zip(target) })
 }
 
 impl Stretch<'_> {
     /// Where the root of a store is in store/v1; none for the empty tree.
-    pub fn source_root(&self, store: &StoreKey, version: Version) -> Result<Option<NodeKey>, PhaseError> {
+    pub fn source_root(&self, store: &StoreKey, version: Version) -> Result<Option<NodeId>, PhaseError> {
         let gone = || PhaseError::Gone { version, what: format!("the root of store {store}") };
         match self.source.root(store, version)?.ok_or_else(gone)? {
             StoreRoot::Empty => Ok(None),

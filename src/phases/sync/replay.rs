@@ -55,7 +55,7 @@ impl<'a> Replay<'a> {
         let before = Version(version.0.saturating_sub(1));
         let old = self.stretch.source_root(self.store, before)?.map(|root| OldTree { root, version: before });
         let hash = self.stretch.root(self.store, version);
-        let new = self.stretch.source_root(self.store, version)?.map(|key| Claim { key, hash });
+        let new = self.stretch.source_root(self.store, version)?.map(|at| Claim { at, hash });
         let mut nodes = self.stretch.source.nodes(self.store, Access::Points);
         match diff(&mut nodes, old, new, &mut |key, value| sink(ChangeRef { key, value })) {
             // Whoever stopped has its own reason.

@@ -6,7 +6,7 @@ use super::{
     stretch::Stretch,
 };
 use crate::{
-    iavl::{Access, Child, Claim, Node, NodeKey, ProveError, ProvenNode, prove},
+    iavl::{Access, Claim, Node, NodeKey, ProveError, ProvenNode, numbering, prove},
     model::{Change, StoreKey, Version},
     source::Source,
     target::{Commitment, RecordRun, Storage},
@@ -16,7 +16,7 @@ use crate::{
 pub(super) fn begin_store(stretch: &Stretch<'_>, store: &StoreKey) -> Result<(), PhaseError> {
     let at = stretch.from().next();
     let hash = stretch.root(store, at);
-    let Some(key) = stretch.source_root(store, at)? else {
+    let Some(root) = stretch.source_root(store, at)? else {
         if let Some(sc) = stretch.sc {
             let mut empty = RecordRun::default();
             empty.push(|_| Some(NodeKey::root_of(at)));
@@ -24,7 +24,7 @@ pub(super) fn begin_store(stretch: &Stretch<'_>, store: &StoreKey) -> Result<(),
         }
         return Ok(());
     };
-    let claim = Claim { key, hash };
+    let claim = Claim { at: root, hash };
     if let Some(sc) = stretch.sc {
         copy_tree(stretch.work, sc, stretch.source, store, claim, at)?;
     }
@@ -40,7 +40,8 @@ pub(super) fn drop_store(stretch: &Stretch<'_>, store: &StoreKey) -> Result<(), 
     stretch.ss.map_or(Ok(()), |ss| drop_pairs(ss, store, stretch.from().next()))
 }
 
-/// Copies the tree of a store that begins at a version, node by node and under the same node keys.
+/// Copies the tree of a store that begins at a version, node by node: under the same node keys, or, where legacy nodes have
+/// none, numbered like a snapshot's.
 fn copy_tree(
     work: Work<'_>,
     sc: &dyn Commitment,
@@ -49,31 +50,31 @@ fn copy_tree(
     claim: Claim,
     at: Version,
 ) -> Result<(), PhaseError> {
+    let too_large = PhaseError::Bug("a store that begins is larger than nonces can tell");
     let mut records = RecordRun::default();
     let mut failed = None;
+    let mut root = None;
+    let mut ordinal = 0;
     let mut take = |node: &ProvenNode<'_>| -> Result<(), PhaseError> {
-        if node.at.version != at {
+        if node.version != at {
             return Err(PhaseError::Refused(format!(
                 "store {store} begins at version {at} with node {} of an older version: a store of that name was dropped \
                  before and taken up again, which this release cannot follow. Start from a snapshot at version {at} or later",
                 node.at
             )));
         }
-        records.push(|out| {
-            match node.children {
-                None => Node::Leaf { key: node.key, value: node.value },
-                Some(children) => Node::Inner {
-                    height: node.height,
-                    size: node.size,
-                    key: node.key,
-                    hash: node.hash,
-                    left: Child::Current(children.left),
-                    right: Child::Current(children.right),
-                },
-            }
-            .encode(out);
-            Some(node.at)
+        let taken = records.push(|out| {
+            root = match node.at.key() {
+                Some(key) => {
+                    encode_as_it_is(node, out);
+                    Some(key)
+                }
+                None => numbering::encode_record(node, ordinal, out),
+            };
+            root
         });
+        taken.ok_or(PhaseError::Bug("a store that begins is larger than nonces can tell"))?;
+        ordinal += 1;
         if records.size() >= work.gulp_bytes() / 2 {
             sc.load(store, &mut records.sorted(), true)?()?;
             records.clear();
@@ -89,10 +90,28 @@ fn copy_tree(
         (Err(why), _) => return Err(PhaseError::unproven(store, at, why)),
         (Ok(_), _) => {}
     }
-    if claim.key != NodeKey::root_of(at) {
-        return Err(PhaseError::Bug("a store that begins has its root elsewhere than at nonce 1"));
+    // The last node is the root.
+    match root {
+        Some(key) if key == NodeKey::root_of(at) => {}
+        Some(key) if claim.at.key().is_none() => {
+            let reference = records.push(|out| {
+                out.extend_from_slice(&key.to_bytes());
+                Some(NodeKey::root_of(at))
+            });
+            reference.ok_or(too_large)?;
+        }
+        _ => return Err(PhaseError::Bug("a store that begins has its root elsewhere than at nonce 1")),
     }
     Ok(sc.load(store, &mut records.sorted(), true)?()?)
+}
+
+fn encode_as_it_is(node: &ProvenNode<'_>, out: &mut Vec<u8>) {
+    let ProvenNode { height, size, key, value, hash, .. } = *node;
+    match node.children {
+        None => Node::Leaf { key, value },
+        Some(children) => Node::Inner { height, size, key, hash, left: children.left, right: children.right },
+    }
+    .encode(out);
 }
 
 fn load_pairs(

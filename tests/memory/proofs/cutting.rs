@@ -13,7 +13,7 @@ type Records = BTreeMap<NodeKey, Vec<u8>>;
 
 /// Restores one chunk as the restore phase does: knowing nothing but the chunk.
 fn restore(nodes: &NodeMap, chunk: &Chunk, budget: usize, into: &mut Records) {
-    let claim = Claim { key: NodeKey::new(chunk.version, chunk.nonce), hash: chunk.hash };
+    let claim = Claim::of(chunk);
     let mut ordinal = chunk.first_ordinal;
     let proof = prove(&mut nodes.clone(), claim, budget, &mut |node| {
         let mut record = Vec::new();
@@ -54,7 +54,7 @@ fn check_cut(nodes: &NodeMap, claim: Claim, chunk_leaves: u64) -> Cut {
         // Its root is where the proof of the whole tree met it.
         let root = &all[chunk.root_ordinal() as usize];
         assert_eq!((root.hash, root.size, root.height), (chunk.hash, chunk.leaves, chunk.height));
-        assert_eq!(root.at, NodeKey::new(chunk.version, chunk.nonce));
+        assert_eq!(Claim::of(chunk).at, root.at);
         ordinals.extend(chunk.first_ordinal..=chunk.root_ordinal());
     }
     for node in &cut.spine {
@@ -105,9 +105,9 @@ fn the_restored_records_are_the_same_tree_under_the_root_hash() {
     let claim = claim.unwrap();
     let cut = check_cut(&nodes, claim, 5);
     let order: Vec<usize> = (0..cut.chunks.len()).collect();
-    let restored = NodeMap { records: restore_all(&nodes, &cut, &order, BUDGETS[0]) };
+    let restored = NodeMap { records: restore_all(&nodes, &cut, &order, BUDGETS[0]), ..NodeMap::default() };
     let root = cut.spine.last().unwrap();
-    let moved = Claim { key: numbering::node_key(root.version, root.ordinal).unwrap(), hash: claim.hash };
+    let moved = Claim { at: numbering::node_key(root.version, root.ordinal).unwrap().into(), hash: claim.hash };
     let (before, _) = prove_all(&nodes, claim, BUDGETS[0]);
     for budget in BUDGETS {
         let (after, proof) = prove_all(&restored, moved, budget);
@@ -148,7 +148,7 @@ fn a_subtree_cut_without_trying_because_of_any_guess_is_handed_on_the_same() {
                 let mut reader = Counting { nodes: nodes.clone(), read: 0 };
                 let mut handed_on = Vec::new();
                 let pieces = prove_in_pieces(&mut forest, &mut reader, claim.unwrap(), expected, budget, &mut |node| {
-                    handed_on.push((node.at, node.hash, node.key.to_vec(), node.value.to_vec()));
+                    handed_on.push((node.at.key().unwrap(), node.hash, node.key.to_vec(), node.value.to_vec()));
                     true
                 });
                 assert_eq!(pieces.unwrap(), proof, "{expected} in {budget}");

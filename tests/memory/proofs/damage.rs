@@ -3,7 +3,7 @@
 use super::tree::{BUDGETS, Made, grow, prove_all};
 use crate::support::random::{Random, seed};
 use storeshift::{
-    iavl::{Child, Claim, Node, NodeKey, NodeMap, ProveError, cut, inner_hash},
+    iavl::{Claim, Node, NodeId, NodeKey, NodeMap, ProveError, cut, inner_hash},
     model::{Hash, Version},
 };
 
@@ -14,7 +14,7 @@ fn sound(random: &mut Random) -> (NodeMap, Claim) {
     let (kept, proof) = prove_all(&nodes, claim, BUDGETS[0]);
     assert!(proof.unwrap().leaves > 20);
     let records = kept.iter().map(|node| (node.at, nodes.records[&node.at].clone())).collect();
-    (NodeMap { records }, claim)
+    (NodeMap { records, ..NodeMap::default() }, claim)
 }
 
 /// Asserts that the tree is refused under every budget, that only nodes of the sound tree were handed on, and returns
@@ -33,7 +33,7 @@ fn refused(sound: &(NodeMap, Claim), damaged: &NodeMap, how: &str) -> ProveError
 fn change_inner(
     nodes: &NodeMap,
     at: NodeKey,
-    change: impl FnOnce(&mut (u8, u64, Vec<u8>, Hash, Child, Child)),
+    change: impl FnOnce(&mut (u8, u64, Vec<u8>, Hash, NodeId, NodeId)),
 ) -> NodeMap {
     let mut nodes = nodes.clone();
     let record = nodes.records[&at].clone();
@@ -155,7 +155,7 @@ fn records_that_name_each_other_in_a_circle_come_to_an_end() {
     let inner = inner_nodes(&sound.0);
     for &at in &inner {
         for &target in &inner {
-            let damaged = change_inner(&sound.0, at, |node| node.5 = Child::Current(target));
+            let damaged = change_inner(&sound.0, at, |node| node.5 = NodeId::Current(target));
             let honest = damaged == sound.0;
             if !honest {
                 refused(&sound, &damaged, &format!("the right child of {at} is {target}"));
@@ -165,17 +165,18 @@ fn records_that_name_each_other_in_a_circle_come_to_an_end() {
 }
 
 #[test]
-fn a_legacy_child_is_refused_by_that_name_when_proving_and_when_cutting() {
+fn a_legacy_child_that_is_not_there_is_missing_by_its_name_when_proving_and_when_cutting() {
     let sound = sound(&mut Random(39));
     for at in inner_nodes(&sound.0) {
         for left in [true, false] {
             let damaged = change_inner(&sound.0, at, |node| {
-                *(if left { &mut node.4 } else { &mut node.5 }) = Child::Legacy(Hash([9; 32]));
+                *(if left { &mut node.4 } else { &mut node.5 }) = NodeId::Legacy(Hash([9; 32]));
             });
+            let named = NodeId::Legacy(Hash([9; 32]));
             let error = refused(&sound, &damaged, "legacy child");
-            assert!(matches!(error, ProveError::Legacy { at: found, .. } if found == at), "{at}: {error}");
+            assert!(matches!(error, ProveError::Missing(found) if found == named), "{at}: {error}");
             let error = cut(&mut damaged.clone(), sound.1, 0, 1).expect_err("legacy child");
-            assert!(matches!(error, ProveError::Legacy { at: found, .. } if found == at), "{at}: {error}");
+            assert!(matches!(error, ProveError::Missing(found) if found == named), "{at}: {error}");
         }
     }
 }
@@ -186,7 +187,7 @@ fn a_sound_tree_under_another_hash_is_not_the_one_that_was_asked_for() {
     for budget in BUDGETS {
         let (kept, proof) = prove_all(&sound.0, Claim { hash: Hash([1; 32]), ..sound.1 }, budget);
         assert!(kept.is_empty());
-        assert!(matches!(proof, Err(ProveError::HashMismatch { at, .. }) if at == sound.1.key));
+        assert!(matches!(proof, Err(ProveError::HashMismatch { at, .. }) if at == sound.1.at));
     }
 }
 
@@ -214,9 +215,9 @@ fn trees_that_are_built_right_prove() {
 #[test]
 fn a_root_record_that_keeps_another_hash_than_its_own_is_noticed_when_cutting_too() {
     let sound = sound(&mut Random(41));
-    let damaged = change_inner(&sound.0, sound.1.key, |node| node.3.0[0] ^= 1);
+    let damaged = change_inner(&sound.0, sound.1.at.key().unwrap(), |node| node.3.0[0] ^= 1);
     let error = cut(&mut damaged.clone(), sound.1, 0, 4).expect_err("the root's own record is wrong");
-    assert!(matches!(error, ProveError::HashMismatch { at, .. } if at == sound.1.key), "{error}");
+    assert!(matches!(error, ProveError::HashMismatch { at, .. } if at == sound.1.at), "{error}");
 }
 
 #[test]
@@ -267,12 +268,12 @@ fn an_inner_node_is_never_taken_for_its_own_child() {
     let at = NodeKey::new(Version(1), 1);
     let hash = inner_hash(1, 2, Version(1), &Hash([1; 32]), &Hash([1; 32]));
     let mut record = Vec::new();
-    let child = Child::Current(at);
+    let child = NodeId::Current(at);
     Node::Inner { height: 1, size: 2, key: b"a", hash, left: child, right: child }.encode(&mut record);
     nodes.records.insert(at, record);
     for budget in BUDGETS {
-        let (kept, proof) = prove_all(&nodes, Claim { key: at, hash }, budget);
+        let (kept, proof) = prove_all(&nodes, Claim { at: at.into(), hash }, budget);
         assert!(proof.is_err() && kept.is_empty());
     }
-    assert!(cut(&mut nodes, Claim { key: at, hash }, 0, 1).is_err());
+    assert!(cut(&mut nodes, Claim { at: at.into(), hash }, 0, 1).is_err());
 }

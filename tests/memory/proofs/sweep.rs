@@ -6,7 +6,7 @@ use crate::support::random::{Random, seed};
 use std::collections::BTreeMap;
 use storeshift::{
     iavl::{
-        Child, Claim, Forest, Node, NodeKey, NodeMap, ProveError, ReadError, RecordStream as _, RecordWalk, Sweep,
+        Claim, Forest, Node, NodeId, NodeKey, NodeMap, ProveError, ReadError, RecordStream as _, RecordWalk, Sweep,
         Swept, cut,
     },
     model::{Chunk, Version},
@@ -49,7 +49,7 @@ fn restored(random: &mut Random, chunk_leaves: u64) -> (Vec<Chunk>, Records) {
 /// Restores as the restore phase does: all chunks in memory together.
 fn restore(nodes: &mut NodeMap, claim: Claim, chunk_leaves: u64) -> (Vec<Chunk>, Records) {
     let cut = cut(nodes, claim, 0, chunk_leaves).unwrap();
-    let claim = |chunk: &Chunk| Claim { key: NodeKey::new(chunk.version, chunk.nonce), hash: chunk.hash };
+    let claim = |chunk: &Chunk| Claim::of(chunk);
     let claims: Vec<Claim> = cut.chunks.iter().map(claim).collect();
     let ordinals: Vec<u64> = cut.chunks.iter().map(|chunk| chunk.first_ordinal).collect();
     let mut forest = Forest::default();
@@ -205,9 +205,9 @@ fn keys_out_of_order_are_refused_although_every_hash_fits() {
         let (nodes, claim) = Made::of(keys).records();
         // Made in post-order from nonce 1; in SC ordinals begin at nonce 2.
         let moved = |key: NodeKey| NodeKey::new(key.version, key.nonce + 1);
-        let child = |child: Child| match child {
-            Child::Current(key) => Child::Current(moved(key)),
-            legacy @ Child::Legacy(_) => legacy,
+        let child = |child: NodeId| match child {
+            NodeId::Current(key) => NodeId::Current(moved(key)),
+            legacy @ NodeId::Legacy(_) => legacy,
         };
         let records = nodes.records.iter().map(|(at, record)| {
             let mut out = Vec::new();
@@ -219,7 +219,8 @@ fn keys_out_of_order_are_refused_although_every_hash_fits() {
             }
             (moved(*at), out)
         });
-        let (version, nonce) = (claim.key.version, claim.key.nonce);
+        let NodeKey { version, nonce } = claim.at.key().unwrap();
+        let nonce = Some(nonce);
         let chunk = Chunk { store: 0, version, nonce, hash: claim.hash, height: 2, leaves: 4, first_ordinal: 0 };
         let swept = sweep(&records.collect(), &[chunk]);
         assert_eq!(swept.is_ok(), sound, "{keys:?}: {swept:?}");

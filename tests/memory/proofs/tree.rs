@@ -3,7 +3,7 @@
 use crate::support::random::Random;
 use storeshift::{
     iavl::{
-        Child, Claim, Node, NodeKey, NodeMap, Proof, ProveError, ProvenNode, inner_hash, leaf_hash, prove, tree::Tree,
+        Claim, Node, NodeId, NodeKey, NodeMap, Proof, ProveError, ProvenNode, inner_hash, leaf_hash, prove, tree::Tree,
     },
     model::{Change, Hash, Version},
 };
@@ -27,7 +27,7 @@ pub fn grow(random: &mut Random, versions: u64, changes: u64, keys: u64) -> (Nod
             .collect();
         tree.apply(&mut nodes, &changes).unwrap();
         let committed = tree.commit(&mut nodes, Version(version)).unwrap();
-        claim = committed.root.map(|key| Claim { key, hash: committed.hash });
+        claim = committed.root.map(|key| Claim { at: key.into(), hash: committed.hash });
         for (key, record) in committed.records {
             // What lies under (version, 1) may be a reference: no node, and never read by a proof.
             nodes.records.insert(key, record);
@@ -101,18 +101,18 @@ impl Made {
             Made::Leaf { version, key, value } => {
                 Node::Leaf { key, value }.encode(&mut record);
                 let version = Version(*version);
-                Claim { key: NodeKey::new(version, nonce(nodes)), hash: leaf_hash(version, key, value) }
+                Claim { at: NodeKey::new(version, nonce(nodes)).into(), hash: leaf_hash(version, key, value) }
             }
             Made::Inner { version, height, size, key, left, right } => {
                 let (left, right) = (left.record(nodes), right.record(nodes));
                 let version = Version(*version);
                 let hash = inner_hash(*height, *size, version, &left.hash, &right.hash);
-                let (left, right) = (Child::Current(left.key), Child::Current(right.key));
+                let (left, right) = (left.at, right.at);
                 Node::Inner { height: *height, size: *size, key, hash, left, right }.encode(&mut record);
-                Claim { key: NodeKey::new(version, nonce(nodes)), hash }
+                Claim { at: NodeKey::new(version, nonce(nodes)).into(), hash }
             }
         };
-        nodes.records.insert(claim.key, record);
+        nodes.records.insert(claim.at.key().unwrap(), record);
         claim
     }
 }
@@ -132,7 +132,7 @@ pub struct Kept {
 impl From<&ProvenNode<'_>> for Kept {
     fn from(node: &ProvenNode<'_>) -> Kept {
         Kept {
-            at: node.at,
+            at: node.at.key().unwrap(),
             height: node.height,
             size: node.size,
             key: node.key.to_vec(),

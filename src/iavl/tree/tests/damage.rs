@@ -3,7 +3,7 @@
 use super::{histories::put, model::changes};
 use crate::{
     iavl::{
-        Child, Node, NodeKey, NodeMap,
+        Node, NodeId, NodeKey, NodeMap,
         tree::{Tree, TreeError},
     },
     model::{Change, Hash, Version},
@@ -71,7 +71,7 @@ fn with_root(change: impl Fn(&mut Node<'_>)) -> Result<(), TreeError> {
     put(5, 2, &Node::Leaf { key: b"a", value: b"1" });
     put(6, 2, &Node::Leaf { key: b"a", value: b"1" });
     put(5, 3, &Node::Leaf { key: b"c", value: b"2" });
-    let child = |nonce| Child::Current(NodeKey::new(Version(5), nonce));
+    let child = |nonce| NodeId::Current(NodeKey::new(Version(5), nonce));
     let mut root = Node::Inner { height: 1, size: 2, key: b"c", hash: Hash::EMPTY, left: child(2), right: child(3) };
     change(&mut root);
     put(5, 1, &root);
@@ -82,19 +82,19 @@ fn with_root(change: impl Fn(&mut Node<'_>)) -> Result<(), TreeError> {
 #[test]
 fn impossible_trees_are_refused_each_for_its_reason() {
     with_root(|_| {}).unwrap();
-    let child = |node: &mut Node<'_>, to: Child| {
+    let child = |node: &mut Node<'_>, to: NodeId| {
         if let Node::Inner { left, .. } = node {
             *left = to;
         }
     };
-    let legacy = with_root(|root| child(root, Child::Legacy(Hash::EMPTY))).unwrap_err();
+    let legacy = with_root(|root| child(root, NodeId::Legacy(Hash::EMPTY))).unwrap_err();
     assert!(matches!(legacy, TreeError::Legacy { .. }), "{legacy}");
     assert!(legacy.to_string().contains("legacy"), "{legacy}");
-    let missing = with_root(|root| child(root, Child::Current(NodeKey::new(Version(5), 9)))).unwrap_err();
+    let missing = with_root(|root| child(root, NodeId::Current(NodeKey::new(Version(5), 9)))).unwrap_err();
     assert!(matches!(missing, TreeError::Missing(key) if key.nonce == 9), "{missing}");
-    let cycle = with_root(|root| child(root, Child::Current(NodeKey::new(Version(5), 1)))).unwrap_err();
+    let cycle = with_root(|root| child(root, NodeId::Current(NodeKey::new(Version(5), 1)))).unwrap_err();
     assert!(matches!(cycle, TreeError::Shape { .. }), "{cycle}");
-    let newer = with_root(|root| child(root, Child::Current(NodeKey::new(Version(6), 2)))).unwrap_err();
+    let newer = with_root(|root| child(root, NodeId::Current(NodeKey::new(Version(6), 2)))).unwrap_err();
     assert!(matches!(newer, TreeError::Shape { at, .. } if at.version == Version(6)), "{newer}");
     let size = with_root(|root| {
         if let Node::Inner { size, .. } = root {
@@ -109,7 +109,7 @@ fn a_size_is_checked_also_where_a_removal_takes_the_node_away() {
     let mut map = sample().0;
     let root = NodeKey::root_of(Version(1));
     let mut record = Vec::new();
-    let child = |nonce| Child::Current(NodeKey::new(Version(2), nonce));
+    let child = |nonce| NodeId::Current(NodeKey::new(Version(2), nonce));
     Node::Inner { height: 1, size: 5, key: b"c", hash: Hash::EMPTY, left: child(2), right: child(3) }
         .encode(&mut record);
     map.records.insert(NodeKey::root_of(Version(2)), record);

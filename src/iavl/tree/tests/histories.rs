@@ -68,9 +68,10 @@ pub(in crate::iavl) fn histories() -> Vec<History> {
             .collect();
         let base = match &history["base"] {
             serde_json::Value::Null => (Version(steps[0].version.0 - 1), NodeMap::default()),
-            base => {
-                (version(&base["version"]), NodeMap { records: list(&base["records"]).iter().map(record).collect() })
-            }
+            base => (
+                version(&base["version"]),
+                NodeMap { records: list(&base["records"]).iter().map(record).collect(), ..NodeMap::default() },
+            ),
         };
         History { name: history["name"].as_str().unwrap().to_owned(), base, steps }
     });
@@ -120,7 +121,7 @@ pub(in crate::iavl) fn claim(map: &NodeMap, version: Version) -> Option<Claim> {
         Node::Leaf { key: leaf, value } => leaf_hash(key.version, leaf, value),
         Node::Inner { hash, .. } => hash,
     };
-    Some(Claim { key, hash })
+    Some(Claim { at: key.into(), hash })
 }
 
 pub(in crate::iavl) type Contents = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -59,7 +59,7 @@ proptest! {
             put(&mut map, &committed);
             prop_assert!(committed.records.is_sorted_by(|a, b| a.0 < b.0));
             prop_assert!(committed.records.iter().zip(1..).all(|((key, _), n)| *key == NodeKey::new(version, n)));
-            let root = committed.root.map(|key| Claim { key, hash: committed.hash });
+            let root = committed.root.map(|key| Claim { at: key.into(), hash: committed.hash });
             prop_assert_eq!(root.is_none(), committed.hash == Hash::EMPTY);
             prop_assert_eq!(contents(&mut map, root), model.clone());
             if let Some(keep) = keep {

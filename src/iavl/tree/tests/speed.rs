@@ -54,8 +54,8 @@ fn speed_of_20_thousand_ascending_changes_on_a_million_keys() {
             let forgot = start.elapsed();
             let start = Instant::now();
             let mut found = 0;
-            let new = committed.root.map(|key| Claim { key, hash: committed.hash });
-            let old = before.root.map(|root| OldTree { root, version: old });
+            let new = committed.root.map(|key| Claim { at: key.into(), hash: committed.hash });
+            let old = before.root.map(|root| OldTree { root: root.into(), version: old });
             diff(&mut map, old, new, &mut |_, _| {
                 found += 1;
                 true
