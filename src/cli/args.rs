@@ -70,6 +70,10 @@ pub struct What {
     /// The app hash you trust for that version, from the header of the block after it; refuse if it differs
     #[arg(long, value_name = "HEX", conflicts_with = "plan")]
     app_hash: Option<String>,
+    /// Leave out memory stores, which SDK 0.46 and older counted into the app hash and no store/v2 has: the hash over the
+    /// IAVL stores alone is proven instead
+    #[arg(long, conflicts_with = "plan")]
+    leave_out_memory_stores: bool,
     /// Most pairs of a chunk [default: 8192]
     #[arg(long, value_name = "N", conflicts_with = "plan")]
     chunk_leaves: Option<u64>,
@@ -165,6 +169,7 @@ impl What {
                 if let Some(leaves) = self.chunk_leaves {
                     plan.chunk_leaves = leaves;
                 }
+                plan.leave_out_memory_stores = self.leave_out_memory_stores;
                 (Paths { source, target }, plan, Tuning::default())
             }
             _ => return Err(PlanError::Value("give --source and --target, or --plan".to_owned())),

@@ -10,7 +10,6 @@ use crate::{
     journal::{Journal, JournalError, Lock, status},
     machine::Phase,
     migrator::{self, Status},
-    source,
     target::Place,
 };
 
@@ -27,7 +26,7 @@ pub fn run(args: Args) -> Result<(), Error> {
 
 fn plan(args: PlanArgs) -> Result<(), Error> {
     let (paths, plan, tuning) = args.what.resolve()?;
-    let source = source::open(&paths.source, tuning.source_cache())?;
+    let source = migrator::open_source(&paths.source, &plan, tuning)?;
     let estimate = migrator::estimate(source.as_ref(), &paths, &plan, tuning)?;
     if args.json {
         report::json(&estimate);

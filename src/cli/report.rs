@@ -65,7 +65,11 @@ pub fn duration(seconds: f64) -> String {
 pub fn estimate(estimate: &Estimate, paths: &Paths, plan: &Plan) {
     println!("source     {} ({}, newest version {})", paths.source.display(), estimate.engine, estimate.latest);
     println!("target     {} ({})", paths.target.display(), meaning(plan.parts));
-    println!("snapshot   version {}, app hash {}", estimate.height, estimate.app_hash);
+    println!("snapshot   version {}, app hash {}", estimate.height, estimate.chain_app_hash);
+    if !estimate.memory_stores.is_empty() {
+        println!("left out   memory stores, which no store/v2 has: {}", estimate.memory_stores.join(", "));
+        println!("           proven instead is the hash over the IAVL stores alone, {}", estimate.app_hash);
+    }
     if estimate.height < estimate.latest {
         let (from, to) = (estimate.height + 1, estimate.latest);
         println!("history    versions {from} to {to} are applied after the snapshot");
@@ -86,6 +90,10 @@ pub fn estimate(estimate: &Estimate, paths: &Paths, plan: &Plan) {
     println!("time       about {} for the snapshot", duration(estimate.seconds as f64));
     println!("The source is only read. Nothing was written.");
 }
+
+/// Said beside an app hash that is not quite the chain's.
+const LEFT_OUT: &str =
+    "over the IAVL stores alone: memory stores, which no store/v2 has, are left out as the plan says";
 
 fn meaning(parts: Parts) -> &'static str {
     match parts {
@@ -112,6 +120,9 @@ pub fn outcome(outcome: &Outcome, last: &Status, paths: &Paths) {
                 );
             } else {
                 println!("app hash   {app_hash} recomputed from the target, equal to store/v1's");
+            }
+            if last.memory_stores_left_out {
+                println!("           {LEFT_OUT}");
             }
         }
         Outcome::CaughtUp { version } => {
@@ -158,6 +169,9 @@ pub fn status(status: &Status, running: bool) {
     println!("           {} -> {} ({})", status.source, status.target, status.parts);
     println!("state      {}", status.summary);
     println!("app hash   {} at version {}", status.app_hash, status.height.unwrap_or(0));
+    if status.memory_stores_left_out {
+        println!("           {LEFT_OUT}");
+    }
     let (chunks, restored, proven) = status.chunks;
     println!("chunks     {chunks}: {restored} durable, {proven} read back and proven");
     println!(
@@ -208,6 +222,9 @@ pub fn journal(job: &Job, state: &State, manifest: Option<&Manifest>, events: &[
     println!("plan       at {}, {}, chunks of {} leaves at most", job.plan.at, job.plan.parts, job.plan.chunk_leaves);
     println!("source     {}, snapshot {} with app hash {}", job.source.engine, job.source.height, job.source.app_hash);
     println!("           newest version {} with app hash {}", job.source.tip, job.source.tip_app_hash);
+    if job.plan.leave_out_memory_stores {
+        println!("           {LEFT_OUT}");
+    }
     println!("state      {} (epoch {}, attempt {})", state.phase, state.epoch, state.attempt);
     if let Some(manifest) = manifest {
         println!();

@@ -41,6 +41,7 @@ pub struct Job1 {
     id: [u8; 16],
     release: String,
     at: (u8, u64),
+    /// 0 to 2, and [`WITHOUT_MEMORY_STORES`].
     parts: u8,
     chunk_leaves: u64,
     app_hash: Option<[u8; 32]>,
@@ -50,6 +51,9 @@ pub struct Job1 {
     tip: u64,
     tip_app_hash: [u8; 32],
 }
+
+/// Set in `parts` where the plan leaves memory stores out. A release that cannot do that takes it for unknown parts.
+const WITHOUT_MEMORY_STORES: u8 = 0x10;
 
 #[derive(Serialize, Deserialize)]
 pub struct State1 {
@@ -158,7 +162,7 @@ impl From<&Job> for Job1 {
                 Parts::Both => 0,
                 Parts::Sc => 1,
                 Parts::Ss => 2,
-            },
+            } | if job.plan.leave_out_memory_stores { WITHOUT_MEMORY_STORES } else { 0 },
             chunk_leaves: job.plan.chunk_leaves,
             app_hash: job.plan.app_hash.map(|hash| hash.0),
             engine: job.source.engine.clone(),
@@ -183,7 +187,7 @@ impl TryFrom<Job1> for Job {
                     (2, version) => At::Version(Version(version)),
                     _ => return Err(invalid("job", "names an unknown version choice")),
                 },
-                parts: match job.parts {
+                parts: match job.parts & !WITHOUT_MEMORY_STORES {
                     0 => Parts::Both,
                     1 => Parts::Sc,
                     2 => Parts::Ss,
@@ -191,6 +195,7 @@ impl TryFrom<Job1> for Job {
                 },
                 chunk_leaves: job.chunk_leaves,
                 app_hash: job.app_hash.map(Hash),
+                leave_out_memory_stores: job.parts & WITHOUT_MEMORY_STORES != 0,
             },
             source: SourceIdentity {
                 engine: job.engine,

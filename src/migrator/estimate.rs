@@ -8,7 +8,7 @@ use crate::{
     model::{Hash, StoreKey, Version},
     phases,
     plan::{At, Paths, Plan, Tuning},
-    source::{Source, StoreRoot},
+    source::{Source, StoreRoot, is_memory_store},
 };
 use serde::Serialize;
 use std::path::Path;
@@ -24,6 +24,10 @@ pub struct Estimate {
     pub height: u64,
     /// App hash of the snapshot version, hex.
     pub app_hash: String,
+    /// Memory stores that are left out. If there are any, `app_hash` is the hash over the IAVL stores alone.
+    pub memory_stores: Vec<String>,
+    /// The app hash as the chain recorded it.
+    pub chain_app_hash: String,
     /// The stores in order of name.
     pub stores: Vec<StoreEstimate>,
     /// Pairs in all stores, exact.
@@ -72,6 +76,8 @@ const SS_PAIR_OVERHEAD: u64 = 24;
 /// As the preflight of a run.
 pub fn estimate(source: &dyn Source, paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Estimate, Error> {
     let info = phases::snapshot::preflight(source, plan)?;
+    let recorded = source.recorded(info.version)?.unwrap_or_else(|| info.clone());
+    let memory_stores = recorded.stores.iter().filter(|store| is_memory_store(store));
     let latest = source.latest()?;
     let mut stores = Vec::with_capacity(info.stores.len());
     for store in &info.stores {
@@ -105,6 +111,8 @@ pub fn estimate(source: &dyn Source, paths: &Paths, plan: &Plan, tuning: Tuning)
         latest: latest.0,
         height: info.version.0,
         app_hash: info.app_hash().to_string(),
+        memory_stores: memory_stores.map(|store| store.name.as_str().to_owned()).collect(),
+        chain_app_hash: recorded.app_hash().to_string(),
         stores,
         keys,
         nodes,

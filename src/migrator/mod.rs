@@ -24,7 +24,7 @@ use crate::{
 use std::{sync::Arc, time::Instant};
 
 pub use estimate::{Estimate, StoreEstimate, estimate};
-pub use open::{abort, inspect, open};
+pub use open::{abort, inspect, open, open_source};
 pub use recorder::Recorder;
 pub use running::Running;
 pub use status::Status;

@@ -11,7 +11,7 @@ use crate::{
     model::JobId,
     phases,
     plan::{At, Parts, Paths, Plan, Tuning},
-    source::{self, Source},
+    source::{self, IavlStores, Source},
     target::{Place, Target},
 };
 use std::{
@@ -41,7 +41,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
                     .to_owned(),
             });
         }
-        let source = source::open(&paths.source, tuning.source_cache())?;
+        let source = open_source(&paths.source, plan, tuning)?;
         let job = plan_job(source.as_ref(), plan)?;
         // Finding the oldest version takes a look at every version, which is done by now.
         let found = Plan { at: At::Version(job.source.height), ..plan.clone() };
@@ -62,13 +62,22 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     }
     let state = journal.state()?;
     refuse_aborted(&state)?;
-    let source: Option<Arc<dyn Source>> = match source::open(&paths.source, tuning.source_cache()) {
+    let source: Option<Arc<dyn Source>> = match open_source(&paths.source, &job.plan, tuning) {
         Ok(source) => Some(Arc::from(source)),
         // Nothing is left to be read from it, and an operator may well have removed it by now.
         Err(_) if matches!(state.phase, Phase::Done { .. }) => None,
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     assemble(place, source, journal, job, tuning, lock)
+}
+
+/// Opens a source as a plan sees it.
+///
+/// # Errors
+/// It is no database this release reads, or it is in use.
+pub fn open_source(path: &Path, plan: &Plan, tuning: Tuning) -> Result<Box<dyn Source>, Error> {
+    let source = source::open(path, tuning.source_cache())?;
+    Ok(if plan.leave_out_memory_stores { Box::new(IavlStores::of(source)) } else { source })
 }
 
 /// Opens a job that exists, for commands that need no plan; without a source only what the target alone can answer works.
@@ -85,7 +94,7 @@ pub fn inspect(target: &Path, source: Option<&Path>, tuning: Tuning) -> Result<M
     let job = journal.job()?;
     refuse_aborted(&journal.state()?)?;
     let source: Option<Arc<dyn Source>> = match source {
-        Some(path) => Some(Arc::from(source::open(&resolve(path), tuning.source_cache())?)),
+        Some(path) => Some(Arc::from(open_source(&resolve(path), &job.plan, tuning)?)),
         None => None,
     };
     assemble(place, source, journal, job, tuning, lock)

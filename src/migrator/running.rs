@@ -101,6 +101,7 @@ impl Migrator {
             summary: String::new(),
             height: Some(job.source.height.0),
             app_hash: job.source.app_hash.to_string(),
+            memory_stores_left_out: job.plan.leave_out_memory_stores,
             tip: self.feed.tip().map_or(job.source.tip.0, |tip| tip.0),
             applied: None,
             chunks: (self.manifest.chunks(), 0, 0),

@@ -29,6 +29,9 @@ pub struct Status {
     pub height: Option<u64>,
     /// App hash of the snapshot version, hex.
     pub app_hash: String,
+    /// Whether memory stores are left out of `app_hash`.
+    #[serde(default)]
+    pub memory_stores_left_out: bool,
     /// Newest version in the source when the run began.
     pub tip: u64,
     /// Newest version that is durable and proven in the target.

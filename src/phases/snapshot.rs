@@ -6,7 +6,7 @@ use crate::{
     model::{Chunk, CommitInfo, Hash, Manifest, StoreEntry, Version, check_store_keys},
     plan::{At, Plan},
     progress::Stop,
-    source::{Source, StoreRoot},
+    source::{Source, StoreRoot, is_memory_store},
 };
 
 /// A snapshot, ready to be recorded.
@@ -37,7 +37,7 @@ pub fn preflight(source: &dyn Source, plan: &Plan) -> Result<CommitInfo, PhaseEr
         At::Oldest => oldest(source, latest)?,
     };
     let info = whole(source, height)?.map_err(PhaseError::Refused)?;
-    let found = info.app_hash();
+    let found = source.recorded(height)?.map_or(info.app_hash(), |recorded| recorded.app_hash());
     if let Some(trusted) = plan.app_hash
         && trusted != found
     {
@@ -73,11 +73,18 @@ fn whole(source: &dyn Source, version: Version) -> Result<Result<CommitInfo, Str
     };
     for store in &info.stores {
         let name = &store.name;
+        if is_memory_store(store) {
+            return Ok(Err(format!(
+                "{name} is a memory store: SDK 0.46 and older counted those into the app hash, and no store/v2 can reproduce the \
+                 app hash of version {version}. With --leave-out-memory-stores (leave_out_memory_stores = true in a plan \
+                 file) the IAVL stores are migrated, and proven by the hash over them alone; or migrate a version that SDK \
+                 0.47 or later wrote"
+            )));
+        }
         let Some(root) = store.root else {
             return Ok(Err(format!(
-                "store {name} has no root in the commit info of version {version}: SDK 0.46 and older counted memory stores \
-                 into the app hash, which no store/v2 can reproduce. This release migrates versions written by SDK 0.47 or \
-                 later"
+                "store {name} has no root in the commit info of version {version}: a very old release recorded empty trees so, \
+                 which no store/v2 can reproduce"
             )));
         };
         if store.version != version {

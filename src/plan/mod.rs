@@ -25,6 +25,9 @@ pub struct Plan {
     pub chunk_leaves: u64,
     /// The app hash an operator trusts for the snapshot version, from the header of the block after it.
     pub app_hash: Option<Hash>,
+    /// Whether memory stores, which SDK 0.46 and older counted into the app hash, are left out: then the hash over the IAVL
+    /// stores alone is what the target is compared with.
+    pub leave_out_memory_stores: bool,
 }
 
 /// Which version the snapshot is taken of.
@@ -142,6 +145,7 @@ struct PlanFile {
     parts: Option<String>,
     chunk_leaves: Option<u64>,
     app_hash: Option<String>,
+    leave_out_memory_stores: Option<bool>,
     switch: Option<bool>,
     #[serde(default)]
     tuning: TuningFile,
@@ -187,6 +191,7 @@ pub fn read(path: &Path) -> Result<(Paths, Plan, Tuning), PlanError> {
             .app_hash
             .map(|text| text.parse().map_err(|error| malformed(format!("app_hash: {error}"))))
             .transpose()?,
+        leave_out_memory_stores: file.leave_out_memory_stores.unwrap_or(false),
     };
     let defaults = Tuning::default();
     let tuning = Tuning {
@@ -204,7 +209,13 @@ impl Plan {
     /// The plan with every default: the latest version, SC and SS.
     #[must_use]
     pub fn new() -> Plan {
-        Plan { at: At::Latest, parts: Parts::Both, chunk_leaves: CHUNK_LEAVES, app_hash: None }
+        Plan {
+            at: At::Latest,
+            parts: Parts::Both,
+            chunk_leaves: CHUNK_LEAVES,
+            app_hash: None,
+            leave_out_memory_stores: false,
+        }
     }
 
     /// Checks that values are in range.
@@ -235,6 +246,8 @@ impl Plan {
         compare("parts", self.parts.to_string(), asked.parts.to_string());
         compare("chunk_leaves", self.chunk_leaves.to_string(), asked.chunk_leaves.to_string());
         compare("app_hash", hash(self.app_hash), hash(asked.app_hash));
+        let word = |plan: &Plan| plan.leave_out_memory_stores.to_string();
+        compare("leave_out_memory_stores", word(self), word(asked));
         lines
     }
 }
@@ -385,8 +398,9 @@ mod tests {
     #[test]
     fn every_changed_value_of_a_plan_is_listed() {
         let plan = Plan::new();
-        let other = Plan { at: At::Oldest, parts: Parts::Ss, chunk_leaves: 5, app_hash: Some(Hash::EMPTY) };
+        let (at, app_hash) = (At::Oldest, Some(Hash::EMPTY));
+        let other = Plan { at, parts: Parts::Ss, chunk_leaves: 5, app_hash, leave_out_memory_stores: true };
         assert_eq!(plan.differences(&plan), Vec::<String>::new());
-        assert_eq!(plan.differences(&other).len(), 4);
+        assert_eq!(plan.differences(&other).len(), 5);
     }
 }

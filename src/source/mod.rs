@@ -8,6 +8,7 @@ pub mod commit_info;
 mod engine;
 mod error;
 mod feed;
+mod iavl_stores;
 pub mod leveldb;
 mod memory;
 mod rootmulti;
@@ -20,6 +21,7 @@ use crate::{
 pub use engine::{Engine, PointReader};
 pub use error::SourceError;
 pub use feed::{Feed, RetainedVersions};
+pub use iavl_stores::{IavlStores, is_memory_store};
 pub use memory::MemoryEngine;
 pub use rootmulti::{Rootmulti, open};
 
@@ -45,6 +47,15 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// The database could not be read, or the record is damaged.
     fn commit_info(&self, version: Version) -> Result<Option<CommitInfo>, SourceError>;
+
+    /// The commit info of a version with everything the chain counted into its app hash, memory stores of old releases
+    /// included, also where [`Source::commit_info`] leaves those out.
+    ///
+    /// # Errors
+    /// As [`Source::commit_info`].
+    fn recorded(&self, version: Version) -> Result<Option<CommitInfo>, SourceError> {
+        self.commit_info(version)
+    }
 
     /// The root of one store at a version; none if the store does not have that version.
     ///

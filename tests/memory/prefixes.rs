@@ -29,7 +29,7 @@ fn small() -> Arc<dyn Source> {
 }
 
 fn world(source: Arc<dyn Source>, at: At, parts: Parts, workers: usize) -> World {
-    let plan = Plan { at, parts, chunk_leaves: CHUNK_LEAVES, app_hash: None };
+    let plan = Plan { at, parts, chunk_leaves: CHUNK_LEAVES, ..Plan::new() };
     World::new(source, plan, tiny(workers))
 }
 
