@@ -11,7 +11,7 @@ endif
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
 step = @printf '\n==> %s\n' "$(1)"
-GO_MODULES = wl v1 v2
+GO_MODULES = wl v0 v1 v2
 
 .PHONY: help demo test bench bench-large oracle fuzz lint deps clean build
 

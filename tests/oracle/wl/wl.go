@@ -15,6 +15,7 @@ import (
 	"io"
 	"math/rand"
 	"os"
+	"slices"
 	"sort"
 )
 
@@ -48,6 +49,8 @@ type Config struct {
 	Upgrade int64 `json:"upgrade_at,omitempty"`
 	// Idle, if not 0, adds idleStores; it is the number of versions in the database.
 	Idle int `json:"idle,omitempty"`
+	// Still are the versions, counted from 1, without any change.
+	Still []int `json:"still,omitempty"`
 }
 
 func (c Config) StoreNames() []string {
@@ -208,6 +211,9 @@ func (g *Gen) remove(s *store, i int) Op {
 // Version gives the changes of the n-th version (n counts from 1). The initial
 // keys are spread over the first Genesis versions.
 func (g *Gen) Version(n int) []StoreOps {
+	if slices.Contains(g.c.Still, n) {
+		return nil
+	}
 	var wsum float64
 	for _, s := range g.stores {
 		wsum += s.w
@@ -306,9 +312,13 @@ type VersionState struct {
 	AppHash string `json:"app_hash"`
 	// IAVLHash is the hash over the IAVL stores alone, where the commit info also
 	// names memory stores (cosmos-sdk up to v0.46 did that). store/v2 gives this one.
-	IAVLHash string                `json:"iavl_hash,omitempty"`
-	Live     bool                  `json:"live,omitempty"` // not in the database, only in changesets.bin
-	Stores   map[string]StoreState `json:"stores"`
+	IAVLHash string `json:"iavl_hash,omitempty"`
+	Live     bool   `json:"live,omitempty"` // not in the database, only in changesets.bin
+	// Pruned says that a store no longer has the version. Set by mkv0 and mkv1 -continue only.
+	Pruned bool `json:"pruned,omitempty"`
+	// Wrong are stores whose tree of this version IAVL itself broke by a later commit. Set by mkv1 -continue only.
+	Wrong  []string              `json:"wrong,omitempty"`
+	Stores map[string]StoreState `json:"stores"`
 }
 
 // Expected is expected.json.

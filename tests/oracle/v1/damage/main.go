@@ -288,7 +288,7 @@ func (j *job) largest() (best string) {
 			if !ok && root.Ref.Nonce == 1 {
 				v, _ = j.get(records.Key(root.Ref.Version, 0))
 			}
-			if n, err := records.Decode(v, false); err == nil {
+			if n, err := records.Decode(v, root.Ref.Legacy != nil); err == nil {
 				size = n.Size
 			}
 		}

@@ -4,6 +4,7 @@
 // raw records are walked once more without it, for IAVL trusts stored hashes, sizes and inner keys.
 //
 //	dump -from application.db [-version V | -all] [-store NAME]   states as in expected.json, and problems
+//	dump -from application.db -expected expected.json             whether every version is as it says, those marked pruned but for
 //	dump -from application.db -records [-version V]               what the root records and pointers of each store look like
 //	dump -from application.db -nodes                              how many nodes of each version there are: version, tab, nodes
 //	dump -from application.db -raw > pairs                        u32le(len(key)) key u32le(len(value)) value, in key order
@@ -23,6 +24,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 
@@ -60,6 +62,7 @@ func main() {
 	only := flag.String("store", "", "this store only")
 	raw := flag.Bool("raw", false, "write all raw pairs to standard output")
 	nodes := flag.Bool("nodes", false, "count the nodes of each version")
+	expected := flag.String("expected", "", "compare every version with this file")
 	recs := flag.Bool("records", false, "describe root records and node pointers")
 	flag.Parse()
 
@@ -80,6 +83,10 @@ func main() {
 	}
 	if *recs {
 		describe(db, *version, *only)
+		return
+	}
+	if *expected != "" {
+		check(compare(db, *expected))
 		return
 	}
 	vs := []int64{*version}
@@ -145,6 +152,50 @@ func countNodes(db *dbm.GoLevelDB) error {
 		fmt.Printf("%d\t%d\n", v, counts[v])
 	}
 	return it.Error()
+}
+
+// compare reads the versions of an expected.json. A version is pruned if a store lacks it: then it must not be readable.
+func compare(db dbm.DB, path string) error {
+	want, err := wl.LoadExpected(path)
+	if err != nil {
+		return err
+	}
+	r := reader{db: db, trees: map[string]*iavl.MutableTree{}}
+	var read, pruned, wrong int
+	for _, w := range want.Versions {
+		if w.Live {
+			continue
+		}
+		st, ps := r.state(w.Version, "")
+		if w.Pruned {
+			if len(ps) == 0 {
+				return fmt.Errorf("version %d is said to be pruned and can be read", w.Version)
+			}
+			pruned++
+			continue
+		}
+		var bad []string
+		for _, p := range ps {
+			if bad = append(bad, p.Store); !slices.Contains(w.Wrong, p.Store) {
+				return fmt.Errorf("version %d: %v", w.Version, ps)
+			}
+		}
+		if sort.Strings(bad); !slices.Equal(bad, w.Wrong) {
+			return fmt.Errorf("version %d: not wrong as said in %v, but %v", w.Version, w.Wrong, ps)
+		}
+		if st.AppHash != w.AppHash || len(st.Stores) != len(w.Stores) {
+			return fmt.Errorf("version %d is %v, expected is %v", w.Version, st, w)
+		}
+		for n, a := range st.Stores {
+			if b := w.Stores[n]; a != b && (b.SHA256 != "" || a.Root != b.Root) && !slices.Contains(w.Wrong, n) {
+				return fmt.Errorf("version %d: store %s is %v, expected is %v", w.Version, n, a, b)
+			}
+		}
+		read++
+		wrong += len(bad)
+	}
+	fmt.Printf("%d versions are as expected, %d are pruned; %d wrong trees are as expected\n", read, pruned, wrong)
+	return nil
 }
 
 // committed gives the versions of the records s/<version>, ascending.
@@ -216,7 +267,10 @@ func (r *reader) walk(name string, v int64, want wl.StoreState) error {
 		b, err := r.db.Get(append(bytes.Clone(p), k...))
 		return b, err == nil && b != nil
 	}, v)
-	if err != nil || (root.Kind == "missing" && len(all) == 0) { // missing: a legacy version
+	if err == nil && root.Kind == "missing" {
+		err = errors.New("no root record")
+	}
+	if err != nil {
 		return err
 	}
 	h, err := records.Verify(all)

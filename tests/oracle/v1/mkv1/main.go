@@ -4,18 +4,28 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"log"
 	"os"
 	"path/filepath"
+	"sort"
 	"strconv"
 	"time"
 
+	sdklog "cosmossdk.io/log"
 	pt "cosmossdk.io/store/pruning/types"
 	"cosmossdk.io/store/types"
+	"cosmossdk.io/store/wrapper"
+	dbm "github.com/cosmos/cosmos-db"
+	"github.com/cosmos/iavl"
 
+	"oracle/v1/internal/records"
 	"oracle/v1/internal/v1"
 	"oracle/wl"
 )
@@ -43,7 +53,7 @@ func main() {
 	noEmpty := flag.Bool("no-empty", false, "without the empty store")
 	cache := flag.Int("cache", 781250, "IAVL node cache size")
 	initial := flag.Int64("initial-version", 1, "first version")
-	cont := flag.Bool("continue", false, "go on with the database in -out, as its expected.json says, for -versions more versions")
+	cont := flag.Bool("continue", false, "go on with the database in -out, as its expected.json says, for -versions more versions; mkv0 may have made it")
 	idle := flag.Bool("idle", false, "also stores that are idle, of one leaf, emptied or collapsed at the latest version, see wl/idle.go")
 	buffer := flag.Int("write-buffer", 0, "goleveldb write buffer in KiB; a small one spreads a small set over several tables and levels (0: as cosmos-db has it)")
 	unclosed := flag.Bool("unclosed", false, "leave the database as a kill would: nothing is closed, the last versions are in the write-ahead log only")
@@ -88,6 +98,11 @@ func main() {
 	base = append(base, c.IdleNames()...)
 	names := append([]string{}, base...)
 	var up *types.StoreUpgrades
+	upgraded := func() { // tells the generator
+		gen.RemoveStore(wl.UpgradeDeleted)
+		gen.RenameStore(wl.UpgradeRenamed, wl.UpgradeRenamedTo)
+		gen.AddStore(wl.UpgradeAdded)
+	}
 	if c.Upgrade > 0 {
 		names = append(names, wl.UpgradeDeleted, wl.UpgradeRenamed)
 		gen.AddStore(wl.UpgradeDeleted)
@@ -104,15 +119,18 @@ func main() {
 		check(err)
 		start = int(exp.LatestVer - exp.FirstVer + 1)
 		for n := 1; n <= start; n++ {
+			if up != nil && int64(n) == c.Upgrade {
+				upgraded()
+				up = nil
+			}
 			gen.Version(n)
 		}
-		up = nil
 	}
 	opt := v1.Options{Pruning: po, NoFast: *noFast, Cache: *cache, Initial: exp.FirstVer}
 	d, err := v1.Open(db, names, opt)
 	check(err)
 
-	cf, err := os.Create(filepath.Join(*out, "changesets.bin"))
+	cf, err := changesets(filepath.Join(*out, "changesets.bin"), *cont, exp.LatestVer)
 	check(err)
 	t0 := time.Now()
 	last := start + *versions
@@ -123,9 +141,7 @@ func main() {
 			names = append(append([]string{}, base...), wl.UpgradeDeleted, wl.UpgradeAdded, wl.UpgradeRenamedTo)
 			d, err = v1.Open(db, names, uo)
 			check(err)
-			gen.RemoveStore(wl.UpgradeDeleted)
-			gen.RenameStore(wl.UpgradeRenamed, wl.UpgradeRenamedTo)
-			gen.AddStore(wl.UpgradeAdded)
+			upgraded()
 			cid := exp.FirstVer + int64(n) - 1
 			log.Printf("upgrade before version %d", cid)
 			names = append(append([]string{}, base...), wl.UpgradeAdded, wl.UpgradeRenamedTo)
@@ -169,12 +185,91 @@ func main() {
 		check(os.RemoveAll(live))
 	}
 	check(cf.Close())
+	if *cont {
+		check(mark(*backend, *out, exp))
+	}
 	check(exp.Save(filepath.Join(*out, "expected.json")))
 	for _, n := range []string{"LOG", "LOG.old", "LOCK", "CURRENT.bak"} { // goleveldb makes them anew
 		if err := os.Remove(filepath.Join(*out, "application.db", n)); err != nil && !os.IsNotExist(err) {
 			check(err)
 		}
 	}
+}
+
+// changesets makes the file, with the records up to the version that it has already if one goes on with a database.
+func changesets(path string, cont bool, upTo int64) (*os.File, error) {
+	var old []byte
+	if cont {
+		var err error
+		if old, err = os.ReadFile(path); err != nil {
+			return nil, err
+		}
+	}
+	cf, err := os.Create(path)
+	if err != nil {
+		return nil, err
+	}
+	for r := bufio.NewReader(bytes.NewReader(old)); ; {
+		v, cs, err := wl.ReadChangeset(r)
+		if errors.Is(err, io.EOF) {
+			return cf, nil
+		} else if err != nil {
+			return nil, err
+		}
+		if v <= upTo {
+			if err := wl.WriteChangeset(cf, v, cs); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// mark marks the versions that a store does not have any more, and the trees that are not what was committed.
+func mark(backend, out string, exp *wl.Expected) error {
+	var db dbm.DB
+	var err error
+	if backend == "goleveldb" {
+		db, err = v1.OpenReadOnly(filepath.Join(out, "application.db"))
+	} else {
+		db, err = v1.OpenDB(backend, out)
+	}
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	trees := map[string]*iavl.MutableTree{}
+	for i := range exp.Versions {
+		v := &exp.Versions[i]
+		v.Pruned, v.Wrong = false, nil
+		for name, st := range v.Stores {
+			p := []byte("s/k:" + name + "/")
+			if trees[name] == nil {
+				trees[name] = iavl.NewMutableTree(wrapper.NewDBWrapper(dbm.NewPrefixDB(db, p)), 100, true, sdklog.NewNopLogger())
+			}
+			switch {
+			case v.Live:
+			case !trees[name].VersionExists(v.Version):
+				v.Pruned = true
+			case st.SHA256 != "": // versions without digests are too many, or too large
+				all, _, err := records.Walk(func(k []byte) ([]byte, bool) {
+					b, err := db.Get(append(bytes.Clone(p), k...))
+					return b, err == nil && b != nil
+				}, v.Version)
+				var h []byte
+				if err == nil {
+					h, err = records.Verify(all)
+				}
+				if err != nil || hex.EncodeToString(h) != st.Root {
+					log.Printf("store %s at version %d: root %x, committed was %s (%v)", name, v.Version, h, st.Root, err)
+					v.Wrong = append(v.Wrong, name)
+				}
+			}
+		}
+		if sort.Strings(v.Wrong); v.Pruned {
+			v.Wrong = nil
+		}
+	}
+	return nil
 }
 
 func copyDir(from, to string) error {

@@ -140,7 +140,7 @@ func (n Node) LeafHash(version int64) []byte {
 	return h[:]
 }
 
-// Get reads a record of one store; nil and false if there is none.
+// Get reads a record of one store; false if there is none.
 type Get func(key []byte) ([]byte, bool)
 
 // Found is a node as found in a tree.
@@ -156,16 +156,30 @@ type Found struct {
 
 // Root is what (version, 1) says.
 type Root struct {
-	Kind string // missing, empty, node, reference
+	Kind string // missing, empty, node, reference, legacy
 	Ref  Ref    // of the root node, as written
 }
 
-// FindRoot reads the root record of a version. Legacy roots are not looked for.
+// LegacyRootKey is the record key of a root that IAVL v0 wrote.
+func LegacyRootKey(version int64) []byte {
+	return binary.BigEndian.AppendUint64([]byte{'r'}, uint64(version))
+}
+
+// FindRoot reads the root record of a version.
 func FindRoot(get Get, version int64) (Root, error) {
 	v, ok := get(Key(version, 1))
 	switch {
 	case !ok:
-		return Root{Kind: "missing"}, nil
+		h, ok := get(LegacyRootKey(version))
+		switch {
+		case !ok:
+			return Root{Kind: "missing"}, nil
+		case len(h) == 0:
+			return Root{Kind: "empty"}, nil
+		case len(h) != 32:
+			return Root{}, fmt.Errorf("version %d: legacy root %x", version, h)
+		}
+		return Root{"legacy", Ref{Legacy: h}}, nil
 	case len(v) == 0:
 		return Root{Kind: "empty"}, nil
 	case v[0] != 's':
