@@ -160,7 +160,7 @@ pub fn disk_free(path: &Path) -> Option<u64> {
 
 /// Pairs of a store, and bytes of their keys and values estimated from random leaves.
 fn sample(source: &dyn Source, store: &StoreKey, version: Version) -> Result<(u64, u64), Error> {
-    let Some(StoreRoot::At(root)) = source.root(store, version)? else { return Ok((0, 0)) };
+    let Some(StoreRoot::Node { at: root, .. }) = source.root(store, version)? else { return Ok((0, 0)) };
     let mut nodes = source.nodes(store, Access::Points);
     // Any spread will do; seeded by nothing, so that two calls print the same.
     let mut random = 0x9e37_79b9_7f4a_7c15u64;

@@ -95,18 +95,19 @@ fn whole(source: &dyn Source, version: Version) -> Result<Result<CommitInfo, Str
             )));
         }
         let found = source.root(name, version)?;
-        let fits = match found {
+        let found = match found {
             None => {
                 return Ok(Err(format!(
                     "store {name} has no tree of version {version}: the version was pruned, or a crash tore it"
                 )));
             }
-            Some(StoreRoot::Empty) => root == Hash::EMPTY,
-            Some(StoreRoot::At(_)) => root != Hash::EMPTY,
+            Some(StoreRoot::Empty) => Hash::EMPTY,
+            Some(StoreRoot::Node { hash, .. }) => hash,
         };
-        if !fits {
+        if found != root {
             return Ok(Err(format!(
-                "store {name} at version {version} is empty on one side only: tree and commit info disagree"
+                "store {name} at version {version} has the root {found}, and its commit info says {root}: what is left of a pruned \
+                 version (a ghost root), a legacy root that IAVL 1.x wrote another one over, or damage"
             )));
         }
     }
@@ -130,7 +131,7 @@ pub fn take(source: &dyn Source, info: &CommitInfo, chunk_leaves: u64, stop: &St
         let root = source.root(&store.name, info.version)?.ok_or_else(missing)?;
         let (found, top) = match root {
             StoreRoot::Empty => (Cut::default(), None),
-            StoreRoot::At(at) => {
+            StoreRoot::Node { at, .. } => {
                 let mut nodes = source.nodes(&store.name, Access::Points);
                 let found = cut(&mut nodes, Claim { at, hash }, index, chunk_leaves)
                     .map_err(|why| PhaseError::unproven(&store.name, info.version, why))?;

@@ -15,7 +15,7 @@ mod rootmulti;
 
 use crate::{
     iavl::{Access, NodeId, NodeReader},
-    model::{CommitInfo, StoreKey, Version},
+    model::{CommitInfo, Hash, StoreKey, Version},
 };
 
 pub use engine::{Engine, PointReader};
@@ -30,8 +30,13 @@ pub use rootmulti::{Rootmulti, open};
 pub enum StoreRoot {
     /// The tree is empty.
     Empty,
-    /// The tree's root is this node; references are resolved.
-    At(NodeId),
+    /// The tree has a root node.
+    Node {
+        /// Where it is; references are resolved.
+        at: NodeId,
+        /// The hash its record claims: of a leaf it is computed, of an inner node recorded, not proven.
+        hash: Hash,
+    },
 }
 
 /// A store/v1 database.

@@ -2,7 +2,7 @@
 
 use super::{Engine, PointReader, Source, SourceError, StoreRoot, commit_info, leveldb};
 use crate::{
-    iavl::{Access, Node, NodeId, NodeKey, NodeReader, ReadError, RootRecord, leaf_hash, legacy},
+    iavl::{Access, Node, NodeId, NodeKey, NodeReader, ReadError, RootRecord, leaf_hash},
     model::{CommitInfo, Hash, StoreKey, Version},
 };
 use std::path::Path;
@@ -86,24 +86,20 @@ impl<E: Engine> Rootmulti<E> {
         let damaged =
             |what| SourceError::Record { record: format!("root of store {store} at version {version}"), what };
         let hash = Hash(root.try_into().map_err(|_| damaged("is a legacy root and has not 32 bytes"))?);
-        let legacy = StoreRoot::At(NodeId::Legacy(hash));
-        // IAVL 1.x writes a legacy root anew, as (version of the node, 0), when it commits a version without changes on top of
-        // it, and names it so from there on. Both are the same node; one name for it must do.
-        let Some(record) = self.store_get(store, &legacy_key(&hash))? else { return Ok(Some(legacy)) };
-        let Ok((made, _)) = legacy::decode(hash, &record) else { return Ok(Some(legacy)) };
-        let again = NodeKey::new(made, 0);
-        let Some(record) = self.store_get(store, &again.to_bytes())? else { return Ok(Some(legacy)) };
-        let found = match Node::decode(&record) {
-            Ok(Node::Leaf { key, value }) => leaf_hash(made, key, value),
-            Ok(Node::Inner { hash, .. }) => hash,
-            Err(_) => return Ok(Some(legacy)),
-        };
-        Ok(Some(if found == hash { StoreRoot::At(again.into()) } else { legacy }))
+        Ok(Some(StoreRoot::Node { at: NodeId::Legacy(hash), hash }))
     }
 }
 
 fn store_prefix(store: &StoreKey) -> Vec<u8> {
     format!("s/k:{store}/").into_bytes()
+}
+
+/// The hash that the record of a node claims for it.
+fn claimed_hash(at: NodeKey, record: &[u8]) -> Option<Hash> {
+    match Node::decode(record).ok()? {
+        Node::Leaf { key, value } => Some(leaf_hash(at.version, key, value)),
+        Node::Inner { hash, .. } => Some(hash),
+    }
 }
 
 /// The key of a legacy node behind its store's prefix: `n` ‖ hash.
@@ -140,24 +136,26 @@ impl<E: Engine> Source for Rootmulti<E> {
         let Some(value) = self.store_get(store, &at.to_bytes())? else {
             return self.legacy_root(store, version);
         };
+        let record = || format!("root of store {store} at version {version}");
+        let found = |at: NodeKey, value: &[u8]| match claimed_hash(at, value) {
+            Some(hash) => Ok(Some(StoreRoot::Node { at: at.into(), hash })),
+            None => Err(SourceError::Record { record: record(), what: "is no node record" }),
+        };
         match RootRecord::decode(&value) {
             Some(RootRecord::Empty) => Ok(Some(StoreRoot::Empty)),
-            Some(RootRecord::Node) => Ok(Some(StoreRoot::At(at.into()))),
+            Some(RootRecord::Node) => found(at, &value),
             Some(RootRecord::Reference(target)) => {
                 // Pruning renames a root (v, 1) that lives on in later versions to (v, 0) and leaves references as they
                 // are, so both are tried, as the Go code does.
                 let renamed = NodeKey::new(target.version, 0);
                 for candidate in [target, renamed] {
-                    if self.store_get(store, &candidate.to_bytes())?.is_some() {
-                        return Ok(Some(StoreRoot::At(candidate.into())));
+                    if let Some(value) = self.store_get(store, &candidate.to_bytes())? {
+                        return found(candidate, &value);
                     }
                 }
                 Ok(None)
             }
-            None => Err(SourceError::Record {
-                record: format!("root of store {store} at version {version}"),
-                what: "begins as a reference and is none",
-            }),
+            None => Err(SourceError::Record { record: record(), what: "begins as a reference and is none" }),
         }
     }
 

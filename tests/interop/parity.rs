@@ -49,7 +49,7 @@ fn roots(mut info: &[u8], version: u64) -> BTreeMap<String, String> {
 fn compare(set: &Set, options: &[&str]) {
     let migrated = set.migrate(options);
     let latest = set.latest();
-    let app_hash = set.version(latest)["app_hash"].as_str().unwrap();
+    let app_hash = set.app_hash(latest);
     assert!(migrated.printed.contains(app_hash), "{}: {}", set.name, migrated.printed);
 
     let mut infos = BTreeMap::new();

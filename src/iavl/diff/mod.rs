@@ -122,7 +122,7 @@ fn skip_shared<R: NodeReader>(
     at: NodeId,
     emit: &mut Emit<'_, '_>,
 ) -> Result<(), ProveError> {
-    while !old.skip(at) {
+    while !old.skip(reader, at)? {
         let Some(opened) = old.open_next(reader)? else {
             return Err(ProveError::Shape { at, what: "it is as old as the older tree, but not in it at its place" });
         };

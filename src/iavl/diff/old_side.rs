@@ -1,10 +1,10 @@
 //! The walk over the old tree: opened only where it differs from the new one.
 
 use super::{
-    super::{Node, NodeId, NodeReader, ProveError, prove::decode},
+    super::{Node, NodeId, NodeKey, NodeReader, ProveError, leaf_hash, prove::decode},
     OldTree, check_height, check_version, read,
 };
-use crate::model::to_hex;
+use crate::model::{Hash, to_hex};
 
 /// The parts of the old tree that are still to come, the next one last.
 pub(super) struct OldSide {
@@ -49,12 +49,21 @@ impl OldSide {
     }
 
     /// Leaves the next part out if it is the node `at`.
-    pub fn skip(&mut self, at: NodeId) -> bool {
-        let found = self.stack.last().is_some_and(|next| next.at.is_same(at));
+    pub fn skip<R: NodeReader>(&mut self, reader: &mut R, at: NodeId) -> Result<bool, ProveError> {
+        let found = match self.stack.last().map(|next| next.at) {
+            None => false,
+            Some(next) if next.is_same(at) => true,
+            Some(next) => match (next, at) {
+                (NodeId::Legacy(hash), NodeId::Current(key)) | (NodeId::Current(key), NodeId::Legacy(hash)) => {
+                    is_written_anew(reader, key, hash)?
+                }
+                _ => false,
+            },
+        };
         if found {
             self.stack.pop();
         }
-        found
+        Ok(found)
     }
 
     /// Opens the next part; `None` at the end.
@@ -102,4 +111,19 @@ impl OldSide {
         }
         Ok(next.smallest.as_ref().map(|smallest| smallest.key.as_slice()))
     }
+}
+
+/// Whether a key is another name of a legacy node: IAVL 1.x writes a legacy root anew, as (its version, 0), when it commits a
+/// version without changes on top of it. What was there before goes on naming it by its hash.
+fn is_written_anew<R: NodeReader>(reader: &mut R, key: NodeKey, hash: Hash) -> Result<bool, ProveError> {
+    if key.nonce > 1 {
+        return Ok(false);
+    }
+    let mut record = Vec::new();
+    read(reader, key.into(), &mut record)?;
+    let found = match decode(key.into(), &record)? {
+        (version, Node::Leaf { key, value }) => leaf_hash(version, key, value),
+        (_, Node::Inner { hash, .. }) => hash,
+    };
+    Ok(found == hash)
 }

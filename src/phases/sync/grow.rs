@@ -163,7 +163,7 @@ impl Stretch<'_> {
         let gone = || PhaseError::Gone { version, what: format!("the root of store {store}") };
         match self.source.root(store, version)?.ok_or_else(gone)? {
             StoreRoot::Empty => Ok(None),
-            StoreRoot::At(key) => Ok(Some(key)),
+            StoreRoot::Node { at, .. } => Ok(Some(at)),
         }
     }
 
