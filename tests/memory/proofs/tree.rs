@@ -1,9 +1,10 @@
 //! Trees to prove: grown as a chain grows them, or built node by node with whatever is wrong and hashes that fit.
 
-use crate::support::random::Random;
+use crate::support::{legacy::with_legacy_subtrees, random::Random};
 use storeshift::{
     iavl::{
-        Claim, Node, NodeId, NodeKey, NodeMap, Proof, ProveError, ProvenNode, inner_hash, leaf_hash, prove, tree::Tree,
+        Claim, Node, NodeId, NodeKey, NodeMap, Proof, ProveError, ProvenNode, inner_hash, leaf_hash, legacy, prove,
+        tree::Tree,
     },
     model::{Change, Hash, Version},
 };
@@ -34,6 +35,53 @@ pub fn grow(random: &mut Random, versions: u64, changes: u64, keys: u64) -> (Nod
         }
     }
     (nodes, claim)
+}
+
+/// Which nodes of a tree are legacy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// None.
+    Current,
+    /// Some, and all below them.
+    Mixed,
+    /// All.
+    Legacy,
+}
+
+pub const KINDS: [Kind; 3] = [Kind::Current, Kind::Mixed, Kind::Legacy];
+
+/// As [`grow`], with legacy nodes.
+pub fn grow_kind(kind: Kind, random: &mut Random, versions: u64, changes: u64, keys: u64) -> (NodeMap, Option<Claim>) {
+    let (nodes, claim) = grow(random, versions, changes, keys);
+    match (kind, claim) {
+        (Kind::Current, _) | (_, None) => (nodes, claim),
+        (Kind::Legacy, Some(claim)) => {
+            let (nodes, claim) = with_legacy_subtrees(&nodes, claim, &mut || true);
+            (nodes, Some(claim))
+        }
+        (Kind::Mixed, Some(claim)) => {
+            // Never the root; seldom near it, so that legacy subtrees of all sizes come about.
+            let mut asked = 0;
+            let (nodes, claim) = with_legacy_subtrees(&nodes, claim, &mut || {
+                asked += 1;
+                asked > 1 && random.below(4) == 0
+            });
+            (nodes, Some(claim))
+        }
+    }
+}
+
+/// The places of all records.
+pub fn places(nodes: &NodeMap) -> Vec<NodeId> {
+    let current = nodes.records.keys().map(|at| NodeId::Current(*at));
+    current.chain(nodes.legacy.keys().map(|hash| NodeId::Legacy(*hash))).collect()
+}
+
+pub fn record_of(nodes: &mut NodeMap, at: NodeId) -> &mut Vec<u8> {
+    match at {
+        NodeId::Current(at) => nodes.records.get_mut(&at).unwrap(),
+        NodeId::Legacy(hash) => nodes.legacy.get_mut(&hash).unwrap(),
+    }
 }
 
 /// A node with all that is below it.
@@ -89,38 +137,49 @@ impl Made {
 
     /// The records, with hashes that fit, and the claim of the root: a chain that had such a tree would have this root.
     pub fn records(&self) -> (NodeMap, Claim) {
+        self.records_as(Kind::Current)
+    }
+
+    /// As [`Made::records`]; in a mixed tree the leaves are legacy and what is above them is not.
+    pub fn records_as(&self, kind: Kind) -> (NodeMap, Claim) {
         let mut nodes = NodeMap::default();
-        let claim = self.record(&mut nodes);
+        let claim = self.record(kind, &mut nodes);
         (nodes, claim)
     }
 
-    fn record(&self, nodes: &mut NodeMap) -> Claim {
-        let nonce = |nodes: &NodeMap| nodes.records.len() as u32 + 1;
-        let mut record = Vec::new();
-        let claim = match self {
+    fn record(&self, kind: Kind, nodes: &mut NodeMap) -> Claim {
+        let (version, node, hash) = match self {
             Made::Leaf { version, key, value } => {
-                Node::Leaf { key, value }.encode(&mut record);
                 let version = Version(*version);
-                Claim { at: NodeKey::new(version, nonce(nodes)).into(), hash: leaf_hash(version, key, value) }
+                (version, Node::Leaf { key, value }, leaf_hash(version, key, value))
             }
             Made::Inner { version, height, size, key, left, right } => {
-                let (left, right) = (left.record(nodes), right.record(nodes));
+                let (left, right) = (left.record(kind, nodes), right.record(kind, nodes));
                 let version = Version(*version);
                 let hash = inner_hash(*height, *size, version, &left.hash, &right.hash);
                 let (left, right) = (left.at, right.at);
-                Node::Inner { height: *height, size: *size, key, hash, left, right }.encode(&mut record);
-                Claim { at: NodeKey::new(version, nonce(nodes)).into(), hash }
+                (version, Node::Inner { height: *height, size: *size, key, hash, left, right }, hash)
             }
         };
-        nodes.records.insert(claim.at.key().unwrap(), record);
-        claim
+        let mut record = Vec::new();
+        let is_leaf = matches!(node, Node::Leaf { .. });
+        if kind == Kind::Legacy || kind == Kind::Mixed && is_leaf {
+            legacy::encode(version, &node, &mut record).unwrap();
+            nodes.legacy.insert(hash, record);
+            return Claim { at: NodeId::Legacy(hash), hash };
+        }
+        node.encode(&mut record);
+        let at = NodeKey::new(version, nodes.records.len() as u32 + 1);
+        nodes.records.insert(at, record);
+        Claim { at: at.into(), hash }
     }
 }
 
 /// A proven node, kept.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Kept {
-    pub at: NodeKey,
+    pub at: NodeId,
+    pub version: Version,
     pub height: u8,
     pub size: u64,
     pub key: Vec<u8>,
@@ -132,7 +191,8 @@ pub struct Kept {
 impl From<&ProvenNode<'_>> for Kept {
     fn from(node: &ProvenNode<'_>) -> Kept {
         Kept {
-            at: node.at.key().unwrap(),
+            at: node.at,
+            version: node.version,
             height: node.height,
             size: node.size,
             key: node.key.to_vec(),
