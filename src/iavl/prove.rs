@@ -415,14 +415,6 @@ pub(super) fn decode(at: NodeId, record: &[u8]) -> Result<(Version, Node<'_>), P
     decoded.map_err(|why| ProveError::Malformed { at, why })
 }
 
-/// The key of a child where there are no legacy nodes.
-pub(super) fn current(at: NodeKey, child: NodeId) -> Result<NodeKey, ProveError> {
-    match child {
-        NodeId::Current(key) => Ok(key),
-        NodeId::Legacy(child) => Err(ProveError::Legacy { at: at.into(), child }),
-    }
-}
-
 pub(super) fn check_versions(at: NodeId, version: Version, left: Version, right: Version) -> Result<(), ProveError> {
     if left > version || right > version {
         return Err(ProveError::Shape { at, what: "a child is newer than its parent" });

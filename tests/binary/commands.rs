@@ -204,12 +204,13 @@ fn every_plan_file_in_migrations_is_read() {
 
 #[test]
 fn every_fixture_verifies_after_a_migration_of_its_whole_history() {
-    for name in crate::helper::FIXTURES {
-        let job = Job::of(name, &["--at", "oldest"]);
+    for name in crate::helper::FIXTURES.into_iter().chain(crate::helper::LEGACY) {
+        let more = crate::helper::whole_history(name);
+        let job = Job::of(name, more);
         job.run(&[]).expect(0, &[]);
         let ran = job.command("verify", &["--source", &text(&job.source)]);
         ran.expect(0, &[]);
         assert!(ran.out.contains("The target is sound."), "{ran:?}");
-        job.dump().assert_same(&baseline(name, &["--at", "oldest"]), name);
+        job.dump().assert_same(&baseline(name, more), name);
     }
 }

@@ -18,6 +18,15 @@ pub const LEAVES: &str = "20";
 /// All fixtures.
 pub const FIXTURES: [&str; 7] = ["small", "pruned", "initial", "idle", "idle-pruned", "nofast", "unflushed"];
 
+/// Those with legacy nodes.
+pub const LEGACY: [&str; 7] =
+    ["legacy", "legacy-holes", "legacy-pruned", "mixed", "mixed-pruned", "mixed-upgrade", "mixed-clash"];
+
+/// Options for all the history that a fixture has. SDK 0.46 wrote the older versions of those with legacy nodes.
+pub fn whole_history(name: &str) -> &'static [&'static str] {
+    if LEGACY.contains(&name) { &["--at", "oldest", "--leave-out-memory-stores"] } else { &["--at", "oldest"] }
+}
+
 /// How a process ended and what it said.
 #[derive(Debug)]
 pub struct Ran {

@@ -2,7 +2,7 @@
 //! result is the one of a run that nobody killed, pair by pair.
 
 use crate::{
-    helper::{Job, Random, baseline, binary, copy, fresh},
+    helper::{Job, Random, baseline, binary, copy, fresh, whole_history},
     strace,
 };
 use std::{
@@ -188,10 +188,32 @@ fn kill_everywhere(name: &'static str, more: &[&str], begin: &dyn Fn(&Path), poi
     table
 }
 
+/// Where legacy versions are replayed, and a boundary to current ones is crossed.
+#[test]
+fn killed_at_every_eighth_sync_rename_and_removal_of_a_legacy_history_it_carries_on_to_the_same_target() {
+    let mut table = Table::new();
+    for name in ["legacy", "mixed", "mixed-upgrade"] {
+        let more = whole_history(name);
+        if !strace::works() {
+            killed_at_random(name, more, 10);
+            continue;
+        }
+        let born = Job::of(name, more);
+        strace::killed_at(&born.args("run", &[]), "rename", 2).unwrap();
+        for points in [&CALLS[..2], &FILES[..3]] {
+            let found = kill_everywhere(name, more, &|target| copy(&born.target(), target), points, 8);
+            found.into_iter().for_each(|(place, kills)| *table.entry(place).or_default() += kills);
+        }
+    }
+    let kills = print("legacy histories, at every eighth sync", &table);
+    assert!(!strace::works() || kills >= 20 && table.contains_key("Syncing"), "{kills}: {table:?}");
+}
+
 #[test]
 fn killed_at_random_moments_a_migration_carries_on_to_the_same_target() {
     killed_at_random("idle", &["--at", "oldest"], 10);
     killed_at_random("small", &["--workers", "8", "--memory-mib", "32"], 10);
+    killed_at_random("mixed", whole_history("mixed"), 10);
 }
 
 /// Kills until `kills` have hit a run that was not over.

@@ -1,18 +1,18 @@
 //! The source is never written: names, contents and times of change stay.
 
 use crate::{
-    helper::{FIXTURES, Job, assert_unchanged, contents, copy, fresh, text},
+    helper::{FIXTURES, Job, LEGACY, assert_unchanged, contents, copy, fresh, text, whole_history},
     strace,
 };
 
 #[test]
 fn no_command_changes_a_byte_a_name_or_a_time_in_the_source() {
-    for name in FIXTURES {
+    for name in FIXTURES.into_iter().chain(LEGACY) {
         let home = fresh();
         let source = home.path().join("application.db");
         copy(&crate::helper::fixture(name), &source);
         let before = contents(home.path());
-        let job = Job::new(source.clone(), &["--at", "oldest"]);
+        let job = Job::new(source.clone(), whole_history(name));
         job.command("plan", &[]).expect(0, &[]);
         assert_unchanged(&before, &contents(home.path()));
         if strace::works() {

@@ -6,6 +6,8 @@ use crate::{
 };
 use std::fs::{self, File};
 
+const LEAVE_OUT: &str = "--leave-out-memory-stores";
+
 /// Runs with these options more, and asserts that it is refused and nothing below the job's directory changes.
 #[track_caller]
 fn refused(job: &Job, extra: &[&str], code: i32, words: &[&str]) {
@@ -238,13 +240,7 @@ fn an_app_hash_that_is_not_the_databases_is_refused_and_the_right_one_accepted()
     let wrong = "00".repeat(32);
     refused(&job, &["--app-hash", &wrong], 4, &["the trusted one is", &wrong]);
     assert!(!job.target().exists());
-    let expected = fs::read(fixture("nofast").with_file_name("expected.json")).unwrap();
-    let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
-    let versions = expected["versions"].as_array().unwrap();
-    let hash = |version: u64| {
-        let found = versions.iter().find(|entry| entry["version"] == version).unwrap();
-        found["app_hash"].as_str().unwrap().to_owned()
-    };
+    let hash = |version| recorded("nofast", version, "app_hash");
     refused(&job, &["--app-hash", &hash(11)], 4, &["another version"]);
     job.run(&["--app-hash", &hash(12)]).expect(0, &[]);
 }
@@ -320,4 +316,65 @@ fn a_journal_cut_short_is_refused() {
         let ran = job.run(&[]);
         assert_eq!(ran.code, Some(5), "{left} of {length} bytes: {ran:#?}");
     }
+}
+
+/// A hash that the Go code recorded of a version of a fixture.
+fn recorded(name: &str, version: u64, what: &str) -> String {
+    let expected = fs::read(fixture(name).with_file_name("expected.json")).unwrap();
+    let expected: serde_json::Value = serde_json::from_slice(&expected).unwrap();
+    let versions = expected["versions"].as_array().unwrap();
+    let found = versions.iter().find(|entry| entry["version"] == version).unwrap();
+    found[what].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn memory_stores_are_refused_naming_the_option_that_leaves_them_out() {
+    for (name, at) in [("legacy", "latest"), ("legacy", "oldest"), ("legacy", "5"), ("mixed", "16"), ("mixed", "2")] {
+        let job = Job::of(name, &["--at", at]);
+        refused(&job, &[], 4, &["is a memory store", LEAVE_OUT]);
+        assert!(!job.target().exists());
+        job.command("plan", &[]).expect(4, &[LEAVE_OUT]);
+        job.run(&[LEAVE_OUT]).expect(0, &[]);
+        let status = job.command("status", &[]);
+        status.expect(0, &[]);
+        assert_eq!(status.out.contains("memory stores"), name == "legacy", "{status:?}");
+    }
+    // What SDK 0.47 or later wrote needs no option, and a history is then what those wrote.
+    let job = Job::of("mixed", &["--at", "oldest"]);
+    job.run(&[]).expect(0, &[]);
+    assert_eq!(job.status()["height"], 17, "{}", job.status());
+}
+
+#[test]
+fn a_job_that_leaves_memory_stores_out_goes_on_only_as_one_that_does() {
+    for name in ["legacy", "mixed"] {
+        let mut job = caught_up(name, &[LEAVE_OUT]);
+        job.more.clear();
+        let words = ["the plan differs", "leave_out_memory_stores: the job was begun with true, now it is false"];
+        refused(&job, &[], 4, &words);
+        job.more = vec![LEAVE_OUT.to_owned()];
+        job.run(&[]).expect(0, &[]);
+    }
+    let job = caught_up("mixed", &[]);
+    refused(&job, &[LEAVE_OUT], 4, &["leave_out_memory_stores: the job was begun with false, now it is true"]);
+    job.run(&[]).expect(0, &[]);
+}
+
+#[test]
+fn an_app_hash_is_compared_with_the_chains_own_although_memory_stores_are_left_out() {
+    let job = Job::of("legacy", &[LEAVE_OUT]);
+    let without = recorded("legacy", 18, "iavl_hash");
+    refused(&job, &["--app-hash", &without], 4, &["the trusted one is", &without.to_uppercase()]);
+    refused(&job, &["--app-hash", &recorded("legacy", 17, "app_hash")], 4, &["another version"]);
+    assert!(!job.target().exists());
+    job.run(&["--app-hash", &recorded("legacy", 18, "app_hash")]).expect(0, &[]);
+}
+
+#[test]
+fn legacy_versions_that_were_pruned_or_are_wrong_are_refused_by_name() {
+    let hole = Job::of("legacy-holes", &["--at", "26", LEAVE_OUT]);
+    refused(&hole, &[], 4, &["has no tree of version 26", "pruned"]);
+    // IAVL 1.x wrote another root over the one of this version.
+    let wrong = Job::of("mixed-clash", &["--at", "18"]);
+    refused(&wrong, &[], 4, &["store shrunk", "at version 18 has the root", "its commit info says"]);
 }

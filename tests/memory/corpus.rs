@@ -6,6 +6,8 @@ use std::{fs, path::Path};
 
 #[path = "../../fuzz/bodies/commit_info.rs"]
 mod commit_info;
+#[path = "../../fuzz/bodies/legacy_record.rs"]
+mod legacy_record;
 #[path = "../../fuzz/bodies/leveldb_block.rs"]
 mod leveldb_block;
 #[path = "../../fuzz/bodies/leveldb_log.rs"]
@@ -24,6 +26,7 @@ type Body = (&'static str, fn(&[u8]));
 
 const BODIES: &[Body] = &[
     ("commit_info", commit_info::run),
+    ("legacy_record", legacy_record::run),
     ("leveldb_block", leveldb_block::run),
     ("leveldb_log", leveldb_log::run),
     ("leveldb_table", leveldb_table::run),

@@ -9,7 +9,7 @@ use super::{
     super::{
         Node, NodeId, NodeKey, NodeReader, ProveError,
         node::{inner_hash, leaf_hash},
-        prove::{check_inner_key, check_shape, current, decode, read_record},
+        prove::{check_inner_key, check_shape, decode, read_record},
     },
     Below, Link, Readers, Trunk, make_room,
 };
@@ -33,7 +33,9 @@ pub(super) struct Base {
 /// A node of the base.
 struct Old {
     source: NodeId,
-    target: NodeKey,
+    /// Legacy only where store/v1 itself is what the stretch grows on.
+    target: NodeId,
+    version: Version,
     hash: Hash,
     size: u64,
     left: Link,
@@ -103,13 +105,20 @@ impl Base {
     /// Walks down from the root as far as the newest version differs; false if that does not fit the room.
     pub fn read(&mut self, readers: &mut Readers<'_>, trunk: Trunk, room: usize) -> Result<bool, ProveError> {
         self.forget();
-        let Some((at, target_at)) = trunk.root else { return Ok(true) };
+        let Some((at, target_at)) = trunk.root else {
+            if trunk.hash == Hash::EMPTY {
+                return Ok(true);
+            }
+            // Nothing would be missed of a tree that nobody looked at.
+            return Err(ProveError::Missing(NodeKey::root_of(trunk.version).into()));
+        };
         let root = self.meet(at, target_at, u8::MAX, None)?;
         self.root = Some(root);
         // The newest version first: no child is newer than its parent. Within a version a node's children lie after it in pre-order,
         // before it in the post-order of what was migrated; what lies nearest is read next.
         let mut pending: BTreeMap<Version, Vec<(u32, u32)>> = BTreeMap::new();
-        pending.entry(target_at.version).or_default().push((target_at.nonce, root));
+        let (version, number) = place(target_at);
+        pending.entry(version).or_default().push((number, root));
         let mut stack: Vec<(u32, u32)> = Vec::new();
         let mut ascends = true;
         while let Some((version, mut begins)) = pending.pop_last() {
@@ -119,20 +128,21 @@ impl Base {
             }
             for begin in begins {
                 stack.push(begin);
-                while let Some((nonce, index)) = stack.pop() {
+                while let Some((number, index)) = stack.pop() {
                     let before = stack.len();
                     for child in self.read_one(readers, index)?.into_iter().flatten() {
                         let Some(node) = self.nodes.get(child as usize) else { continue };
-                        let at = (node.target.nonce, child);
-                        if node.target.version == version {
-                            ascends = at.0 > nonce;
+                        let (of_child, child_number) = place(node.target);
+                        let at = (child_number, child);
+                        if of_child == version {
+                            ascends = child_number > number;
                             stack.push(at);
                         } else {
-                            pending.entry(node.target.version).or_default().push(at);
+                            pending.entry(of_child).or_default().push(at);
                         }
                     }
                     if let Some([first, second]) = stack.get_mut(before..)
-                        && first.0.abs_diff(nonce) < second.0.abs_diff(nonce)
+                        && first.0.abs_diff(number) < second.0.abs_diff(number)
                     {
                         std::mem::swap(first, second);
                     }
@@ -144,7 +154,7 @@ impl Base {
         }
         match self.nodes.get(root as usize) {
             Some(root) if root.hash != trunk.hash => {
-                Err(ProveError::HashMismatch { at: root.target.into(), expected: trunk.hash, found: root.hash })
+                Err(ProveError::HashMismatch { at: root.target, expected: trunk.hash, found: root.hash })
             }
             _ => Ok(true),
         }
@@ -158,20 +168,14 @@ impl Base {
             }
             let of = |link: Link| match link.place() {
                 super::Place::Base(index) => self.below(index),
-                _ => Err(ProveError::Missing(node.target.into())),
+                _ => Err(ProveError::Missing(node.target)),
             };
             let (left, right) = (of(node.left)?, of(node.right)?);
-            let found = inner_hash(node.height, node.size, node.target.version, &left.hash, &right.hash);
+            let found = inner_hash(node.height, node.size, node.version, &left.hash, &right.hash);
             if found != node.hash {
-                return Err(ProveError::HashMismatch { at: node.target.into(), expected: node.hash, found });
+                return Err(ProveError::HashMismatch { at: node.target, expected: node.hash, found });
             }
-            check_shape(
-                node.target.into(),
-                node.height,
-                node.size,
-                (left.height, left.size),
-                (right.height, right.size),
-            )?;
+            check_shape(node.target, node.height, node.size, (left.height, left.size), (right.height, right.size))?;
         }
         Ok(())
     }
@@ -202,22 +206,22 @@ impl Base {
         let (mut at, mut above) = (root.target, u8::MAX);
         loop {
             self.record.clear();
-            read_record(target, at.into(), &mut self.record)?;
-            match decode(at.into(), &self.record)? {
+            read_record(target, at, &mut self.record)?;
+            match decode(at, &self.record)? {
                 (_, Node::Leaf { key, .. }) => {
                     self.first_key = Some(key.to_vec());
                     return Ok(());
                 }
                 (_, Node::Inner { height, left, .. }) => {
                     check_height(at, height, above)?;
-                    (at, above) = (current(at, left)?, height);
+                    (at, above) = (left, height);
                 }
             }
         }
     }
 
     /// Where a node is in store/v1 and in SC.
-    pub fn keys(&self, index: usize) -> Option<(NodeId, NodeKey)> {
+    pub fn keys(&self, index: usize) -> Option<(NodeId, NodeId)> {
         self.nodes.get(index).map(|node| (node.source, node.target))
     }
 
@@ -234,12 +238,14 @@ impl Base {
     fn meet(
         &mut self,
         source: NodeId,
-        target: NodeKey,
+        target: NodeId,
         above: u8,
         smallest: Option<(u32, u32)>,
     ) -> Result<u32, ProveError> {
         let source = source.plain();
-        if source.key().is_some_and(|source| source.version != target.version) {
+        if let (NodeId::Current(source_key), NodeId::Current(target)) = (source, target)
+            && source_key.version != target.version
+        {
             return Err(ProveError::Shape {
                 at: source,
                 what: "it has another version than the node at its place in SC",
@@ -270,31 +276,32 @@ impl Base {
         };
         let mut record = std::mem::take(&mut self.record);
         record.clear();
-        read_record(readers.target, at.into(), &mut record)?;
-        let children = match decode(at.into(), &record)? {
-            (_, Node::Leaf { key, value }) => {
+        read_record(readers.target, at, &mut record)?;
+        let children = match decode(at, &record)? {
+            (version, Node::Leaf { key, value }) => {
                 if let Some((start, end)) = smallest {
-                    check_inner_key(at.into(), self.keys.get(start as usize..end as usize).unwrap_or_default(), key)?;
+                    check_inner_key(at, self.keys.get(start as usize..end as usize).unwrap_or_default(), key)?;
                 }
-                let (hash, key) = (leaf_hash(at.version, key, value), self.keep_key(key));
+                let (hash, key) = (leaf_hash(version, key, value), self.keep_key(key));
                 if let Some(node) = self.nodes.get_mut(index as usize) {
                     (node.hash, node.size, node.height, node.is_read) = (hash, 1, 0, true);
-                    node.smallest = Some(key);
+                    (node.smallest, node.version) = (Some(key), version);
                 }
                 None
             }
-            (_, Node::Inner { height, size, key, hash, left, right }) => {
+            (version, Node::Inner { height, size, key, hash, left, right }) => {
                 check_height(at, height, above.unwrap_or(u8::MAX))?;
                 if let Some(node) = self.nodes.get_mut(index as usize) {
+                    node.version = version;
                     (node.hash, node.size, node.height, node.is_read) = (hash, size, height, true);
                 }
                 if is_live {
                     None
                 } else {
-                    let (left, right) = (current(at, left)?, current(at, right)?);
                     let key = self.keep_key(key);
-                    let (source_left, source_right) = if left.version.min(right.version) > readers.same_after {
-                        (left.into(), right.into())
+                    let is_same = |child: NodeId| child.key().is_none_or(|key| key.version > readers.same_after);
+                    let (source_left, source_right) = if is_same(left) && is_same(right) {
+                        (left, right)
                     } else {
                         self.children_in_source(readers.source, source_at)?
                     };
@@ -333,7 +340,8 @@ impl Old {
     fn new(source: NodeId) -> Old {
         Old {
             source,
-            target: NodeKey::new(Version(0), 0),
+            target: source,
+            version: Version(0),
             hash: Hash::EMPTY,
             size: 0,
             left: Link::NONE,
@@ -348,11 +356,15 @@ impl Old {
     }
 }
 
-/// Heights fall strictly, so that a cycle of records ends.
-fn check_height(at: NodeKey, height: u8, above: u8) -> Result<(), ProveError> {
-    if height < above {
-        Ok(())
-    } else {
-        Err(ProveError::Shape { at: at.into(), what: "it is not lower than its parent" })
+/// Where a record lies: by version and nonce; legacy ones, which are below all others, by the beginning of their hash.
+fn place(at: NodeId) -> (Version, u32) {
+    match at {
+        NodeId::Current(key) => (key.version, key.nonce),
+        NodeId::Legacy(hash) => (Version(0), hash.0.first_chunk().map_or(0, |begin| u32::from_be_bytes(*begin))),
     }
+}
+
+/// Heights fall strictly, so that a cycle of records ends.
+fn check_height(at: NodeId, height: u8, above: u8) -> Result<(), ProveError> {
+    if height < above { Ok(()) } else { Err(ProveError::Shape { at, what: "it is not lower than its parent" }) }
 }

@@ -32,8 +32,8 @@ pub struct Trunk {
     pub version: Version,
     /// Its Merkle hash; [`Hash::EMPTY`] for the empty tree.
     pub hash: Hash,
-    /// Where its root node lies in store/v1 and in SC; none for the empty tree.
-    pub root: Option<(NodeId, NodeKey)>,
+    /// Where its root node lies in store/v1 and in SC; none for the empty tree. Without an SC both are where store/v1 has it.
+    pub root: Option<(NodeId, NodeId)>,
 }
 
 /// Where records are read.
@@ -42,7 +42,7 @@ pub struct Readers<'a> {
     pub grown: &'a mut dyn NodeReader,
     /// Of the tree they grew on, in store/v1.
     pub source: &'a mut dyn NodeReader,
-    /// Of the same tree, in SC.
+    /// Of the same tree, in SC; or in store/v1, if there is no SC to write.
     pub target: &'a mut dyn NodeReader,
     /// Nodes of versions above it are taken to have the same keys in both, so that SC tells where they are in store/v1. If
     /// one has not, the stretch does not prove.

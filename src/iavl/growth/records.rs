@@ -30,7 +30,7 @@ impl Growth {
     }
 
     /// Where a node lies in store/v1 and in SC.
-    fn keys(&self, link: Link) -> Option<(NodeId, NodeKey)> {
+    fn keys(&self, link: Link) -> Option<(NodeId, NodeId)> {
         match link.place() {
             Place::Nowhere => None,
             Place::Base(index) => self.base.keys(index),
@@ -38,7 +38,7 @@ impl Growth {
                 let number = self.versions.partition_point(|stage| stage.nodes as usize <= index);
                 let nonce = (index - self.range(number).start) as u32 + 1;
                 let key = NodeKey::new(self.version(number), nonce);
-                Some((key.into(), key))
+                Some((key.into(), key.into()))
             }
         }
     }
@@ -55,7 +55,7 @@ pub struct Records<'a> {
 
 impl Records<'_> {
     fn encode(&mut self, node: &Grown) -> Option<()> {
-        let child = |link| self.growth.keys(link).map(|(_, target)| NodeId::Current(target));
+        let child = |link| self.growth.keys(link).map(|(_, target)| target);
         let node = Node::Inner {
             height: node.height,
             size: node.size,
@@ -84,7 +84,7 @@ impl RecordStream for Records<'_> {
             self.number += 1;
             self.record.clear();
             if root != Link::NONE {
-                self.record.extend_from_slice(&growth.keys(root)?.1.to_bytes());
+                self.record.extend_from_slice(&growth.keys(root)?.1.key()?.to_bytes());
             }
             return Some((NodeKey::root_of(version), &self.record));
         }

@@ -73,7 +73,7 @@ fn migrated(map: &NodeMap, version: Version) -> NodeMap {
 
 fn trunk(source: &NodeMap, target: &NodeMap, version: Version) -> Trunk {
     let root = root_of(source, version).zip(root_of(target, version));
-    Trunk { version, hash: hash(source, version), root: root.map(|(source, target)| (source.into(), target)) }
+    Trunk { version, hash: hash(source, version), root: root.map(|(source, target)| (source.into(), target.into())) }
 }
 
 fn given(growth: &Growth, versions: usize) -> Given {

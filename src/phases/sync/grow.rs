@@ -5,7 +5,7 @@
 use super::{
     super::{PhaseError, conclude::root_key},
     replay::Replay,
-    stretch::Stretch,
+    stretch::{STEEPEST, Stretch},
 };
 use crate::{
     iavl::{
@@ -28,8 +28,6 @@ pub(super) struct StoreWork {
     growth: Growth,
     /// Its buffers are larger than this worker's share.
     is_large: bool,
-    /// SC has a node of a later version under another key than store/v1: a replay numbered it.
-    is_renumbered: bool,
 }
 
 impl StoreWork {
@@ -38,7 +36,8 @@ impl StoreWork {
         let roots: Vec<Hash> = stretch.infos.iter().map(|info| stretch.root(store, info.version)).collect();
         let mut rest = roots.as_slice();
         let mut at = stretch.from();
-        self.is_renumbered = false;
+        let mut same_after = stretch.same_after(store);
+        let mut most = usize::MAX;
         let mut trunk = None;
         let mut replay = None;
         while !rest.is_empty() {
@@ -47,10 +46,15 @@ impl StoreWork {
                 Some(trunk) => trunk,
                 None => find_trunk(stretch, store, at)?,
             };
-            let mut read = self.read(stretch, store, grown_on, rest)?;
-            if read.is_err() && !self.is_renumbered {
-                self.is_renumbered = true;
-                read = self.read(stretch, store, grown_on, rest)?;
+            let tried = rest.get(..most).unwrap_or(rest);
+            let mut read = self.read(stretch, store, grown_on, tried, same_after)?;
+            if read.is_err() && same_after < grown_on.version {
+                // A run that is no more may have replayed versions, and SC have nodes of theirs under keys of its own.
+                read = self.read(stretch, store, grown_on, tried, grown_on.version)?;
+                if read.is_ok() {
+                    same_after = grown_on.version;
+                    stretch.set_same_after(store, same_after);
+                }
             }
             let count = match read {
                 Ok(count) => count,
@@ -64,6 +68,12 @@ impl StoreWork {
                 at = at.next();
                 replay.apply(at)?;
                 rest = rest.get(1..).unwrap_or_default();
+                if matches!(stretch.source_root(store, at)?, Some(NodeId::Legacy(_))) {
+                    same_after = at;
+                    stretch.set_same_after(store, same_after);
+                }
+                // If the next one does not prove either, little was read in vain.
+                most = 1;
                 continue;
             }
             tracing::debug!(%store, after = %at, versions = count, records = self.growth.record_count(), "grown");
@@ -73,6 +83,7 @@ impl StoreWork {
                 self.growth = Growth::default();
             }
             replay = None;
+            most = most.saturating_mul(STEEPEST);
             at = Version(at.0 + count as u64);
             rest = rest.get(count..).unwrap_or_default();
         }
@@ -86,6 +97,7 @@ impl StoreWork {
         store: &StoreKey,
         trunk: Trunk,
         roots: &[Hash],
+        same_after: Version,
     ) -> Result<Result<usize, ProveError>, PhaseError> {
         let mut grown = stretch.source.nodes(store, Access::Runs);
         let mut source = stretch.source.nodes(store, Access::Points);
@@ -94,11 +106,7 @@ impl StoreWork {
             Some(sc) => sc.nodes(store, Access::Runs)?,
             None => stretch.source.nodes(store, Access::Points),
         };
-        let same_after = match stretch.sc {
-            Some(_) if self.is_renumbered => Version(u64::MAX),
-            Some(_) => stretch.same_after,
-            None => Version(0),
-        };
+        let same_after = if stretch.sc.is_some() { same_after } else { Version(0) };
         let mut readers = Readers { grown: &mut grown, source: &mut source, target: &mut target, same_after };
         let all = stretch.work.tuning.stretches();
         let read = {
@@ -151,8 +159,8 @@ fn find_trunk(stretch: &Stretch<'_>, store: &StoreKey, version: Version) -> Resu
     let hash = stretch.root(store, version);
     let source = stretch.source_root(store, version)?;
     let target = match stretch.sc {
-        Some(sc) => stretch.target_root(sc, store, version)?,
-        None => source.and_then(NodeId::key),
+        Some(sc) => stretch.target_root(sc, store, version)?.map(NodeId::Current),
+        None => source,
     };
     Ok(Trunk { version, hash, root: source.zip(target) })
 }

@@ -25,15 +25,18 @@ pub(super) struct Replay<'a> {
     store: &'a StoreKey,
     /// SC's tree at the version replayed last.
     tree: Option<Tree>,
+    /// The changes of the version, so that they need not be looked for twice; none if they are too many.
+    kept: Option<Vec<Change>>,
 }
 
 impl<'a> Replay<'a> {
     pub fn new(stretch: &'a Stretch<'a>, store: &'a StoreKey) -> Replay<'a> {
-        Replay { stretch, store, tree: None }
+        Replay { stretch, store, tree: None, kept: None }
     }
 
     /// Applies one version; the one before is there.
     pub fn apply(&mut self, version: Version) -> Result<(), PhaseError> {
+        self.kept = None;
         if let Some(sc) = self.stretch.sc {
             self.apply_tree(sc, version)?;
         }
@@ -41,6 +44,7 @@ impl<'a> Replay<'a> {
         let mut count = 0;
         match self.stretch.ss {
             Some(ss) => self.apply_pairs(ss, version, &mut count)?,
+            None if self.kept.is_some() => count += self.kept.as_ref().map_or(0, Vec::len) as u64,
             None => self.changes(version, &mut |_| {
                 count += 1;
                 true
@@ -73,13 +77,19 @@ impl<'a> Replay<'a> {
         let mut nodes = sc.nodes(self.store, Access::Points)?;
         let broken = |why: TreeError| PhaseError::Tree { store: self.store.clone(), version, why: Box::new(why) };
         let mut failed = None;
-        self.changes(version, &mut |change| match tree.change(&mut nodes, change) {
-            Ok(()) => true,
-            Err(why) => {
-                failed = Some(why);
-                false
+        let tuning = self.stretch.work.tuning;
+        let mut kept = Some((Vec::new(), tuning.stretches() / tuning.workers.max(1) / 4));
+        self.changes(version, &mut |change| {
+            keep(&mut kept, change);
+            match tree.change(&mut nodes, change) {
+                Ok(()) => true,
+                Err(why) => {
+                    failed = Some(why);
+                    false
+                }
             }
         })?;
+        self.kept = kept.map(|(changes, _)| changes);
         if let Some(why) = failed {
             return Err(broken(why));
         }
@@ -108,6 +118,20 @@ impl<'a> Replay<'a> {
     }
 
     fn apply_pairs(&self, ss: &dyn Storage, version: Version, count: &mut u64) -> Result<(), PhaseError> {
+        if let Some(kept) = &self.kept {
+            *count += kept.len() as u64;
+            let mut bytes = 0;
+            let batches = kept.chunk_by(|change, _| {
+                bytes += bytes_of(change.borrow());
+                let fits = bytes < BATCH_BYTES;
+                bytes *= usize::from(fits);
+                fits
+            });
+            for batch in batches {
+                ss.write_changes(self.store, version, &mut batch.iter().map(Change::borrow))?;
+            }
+            return Ok(());
+        }
         let mut batch: Vec<Change> = Vec::new();
         let (mut bytes, mut failed) = (0, Ok(()));
         let write = |batch: &mut Vec<Change>| {
@@ -118,7 +142,7 @@ impl<'a> Replay<'a> {
         self.changes(version, &mut |change| {
             *count += 1;
             let change = Change { key: change.key.to_vec(), value: change.value.map(<[u8]>::to_vec) };
-            bytes += change.key.len() + change.value.as_ref().map_or(0, Vec::len);
+            bytes += bytes_of(change.borrow());
             batch.push(change);
             if bytes >= BATCH_BYTES {
                 bytes = 0;
@@ -129,4 +153,21 @@ impl<'a> Replay<'a> {
         failed?;
         Ok(write(&mut batch)?)
     }
+}
+
+/// Keeps a change as long as there is room for it.
+fn keep(kept: &mut Option<(Vec<Change>, usize)>, change: ChangeRef<'_>) {
+    if let Some((changes, room)) = kept {
+        match room.checked_sub(size_of::<Change>() + bytes_of(change)) {
+            Some(left) => {
+                *room = left;
+                changes.push(Change { key: change.key.to_vec(), value: change.value.map(<[u8]>::to_vec) });
+            }
+            None => *kept = None,
+        }
+    }
+}
+
+fn bytes_of(change: ChangeRef<'_>) -> usize {
+    change.key.len() + change.value.map_or(0, <[u8]>::len)
 }

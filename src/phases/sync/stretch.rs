@@ -14,7 +14,10 @@ use crate::{
     source::Source,
     target::{Commitment, Storage, Target},
 };
-use std::sync::{RwLock, atomic::AtomicU64};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError, RwLock, atomic::AtomicU64},
+};
 
 /// So many changes are applied before they are made durable and recorded: a few seconds of work, which is what a crash costs.
 const CHANGES: u64 = 200_000;
@@ -23,7 +26,7 @@ const VERSIONS: u64 = 4096;
 /// Versions of the first stretch, as long as nobody knows how many changes they have.
 const FIRST_VERSIONS: u64 = 4;
 /// How many times longer than the last one a stretch may be.
-const STEEPEST: u64 = 8;
+pub(super) const STEEPEST: usize = 8;
 
 /// Applies stretches, and learns how long they should be.
 pub(super) struct Stretches<'a> {
@@ -33,7 +36,12 @@ pub(super) struct Stretches<'a> {
     versions: u64,
     /// The version before the first one.
     begin: Version,
+    renumbered: Renumbered,
 }
+
+/// The stores of which SC has nodes that are newer than the snapshot under other keys than store/v1, and the version up to which
+/// that may be so. What is not in it is found out.
+type Renumbered = Arc<Mutex<HashMap<StoreKey, Version>>>;
 
 /// One stretch.
 pub(super) struct Stretch<'a> {
@@ -47,8 +55,9 @@ pub(super) struct Stretch<'a> {
     pub sc: Option<&'a dyn Commitment>,
     /// As `sc`.
     pub ss: Option<&'a dyn Storage>,
-    /// What was applied after it lies in SC under the keys of store/v1, but for what was replayed.
-    pub same_after: Version,
+    /// The version before the first stretch.
+    begin: Version,
+    renumbered: Renumbered,
     /// Changes applied.
     pub changes: AtomicU64,
     /// Shared by those who read with their share of the memory, taken alone by who needs all of it.
@@ -57,7 +66,7 @@ pub(super) struct Stretch<'a> {
 
 impl<'a> Stretches<'a> {
     pub fn new(work: Work<'a>, source: &'a dyn Source, target: &'a Target, begin: Version) -> Stretches<'a> {
-        Stretches { work, source, target, versions: FIRST_VERSIONS, begin }
+        Stretches { work, source, target, versions: FIRST_VERSIONS, begin, renumbered: Renumbered::default() }
     }
 
     /// Applies some versions after `from`, up to `to` at most, and returns the last one; it is durable everywhere.
@@ -86,7 +95,8 @@ impl<'a> Stretches<'a> {
         let (changes, versions) = (stretch.changes.into_inner(), stretch.infos.len() as u64);
         raise(&self.work.progress.changes, changes);
         raise(&self.work.progress.versions, versions);
-        self.versions = (CHANGES / (changes / versions).max(1)).clamp(1, (self.versions * STEEPEST).min(VERSIONS));
+        self.versions =
+            (CHANGES / (changes / versions).max(1)).clamp(1, (self.versions * STEEPEST as u64).min(VERSIONS));
         Ok(last)
     }
 
@@ -117,8 +127,9 @@ impl<'a> Stretches<'a> {
             }
         }
         let (changes, memory) = (AtomicU64::new(0), RwLock::new(()));
-        let Stretches { work, source, begin: same_after, .. } = *self;
-        Ok(Stretch { work, source, before, infos, sc, ss, same_after, changes, memory })
+        let Stretches { work, source, begin, .. } = *self;
+        let renumbered = self.renumbered.clone();
+        Ok(Stretch { work, source, before, infos, sc, ss, begin, renumbered, changes, memory })
     }
 
     fn info(&self, version: Version) -> Result<CommitInfo, PhaseError> {
@@ -133,6 +144,18 @@ fn names(infos: &[CommitInfo]) -> impl Iterator<Item = &StoreKey> {
 }
 
 impl Stretch<'_> {
+    /// What was applied to a store after this version lies in SC under the keys of store/v1, as far as is known.
+    pub fn same_after(&self, store: &StoreKey) -> Version {
+        let renumbered = self.renumbered.lock().unwrap_or_else(PoisonError::into_inner);
+        renumbered.get(store).map_or(self.begin, |version| self.begin.max(*version))
+    }
+
+    /// Remembers, for the stretches to come, up to which version that may not be so.
+    pub fn set_same_after(&self, store: &StoreKey, version: Version) {
+        let mut renumbered = self.renumbered.lock().unwrap_or_else(PoisonError::into_inner);
+        renumbered.insert(store.clone(), version);
+    }
+
     /// The version before it.
     pub fn from(&self) -> Version {
         self.before.version

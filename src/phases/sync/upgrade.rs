@@ -50,13 +50,14 @@ fn copy_tree(
     claim: Claim,
     at: Version,
 ) -> Result<(), PhaseError> {
-    let too_large = PhaseError::Bug("a store that begins is larger than nonces can tell");
+    let too_large = || PhaseError::Bug("a store that begins is larger than nonces can tell");
     let mut records = RecordRun::default();
     let mut failed = None;
     let mut root = None;
     let mut ordinal = 0;
+    let first = first_versions(sc, store, claim, at)?;
     let mut take = |node: &ProvenNode<'_>| -> Result<(), PhaseError> {
-        if node.version != at {
+        if !first.contains(&node.version) {
             return Err(PhaseError::Refused(format!(
                 "store {store} begins at version {at} with node {} of an older version: a store of that name was dropped \
                  before and taken up again, which this release cannot follow. Start from a snapshot at version {at} or later",
@@ -73,7 +74,7 @@ fn copy_tree(
             };
             root
         });
-        taken.ok_or(PhaseError::Bug("a store that begins is larger than nonces can tell"))?;
+        taken.ok_or(too_large())?;
         ordinal += 1;
         if records.size() >= work.gulp_bytes() / 2 {
             sc.load(store, &mut records.sorted(), true)?()?;
@@ -98,11 +99,31 @@ fn copy_tree(
                 out.extend_from_slice(&key.to_bytes());
                 Some(NodeKey::root_of(at))
             });
-            reference.ok_or(too_large)?;
+            reference.ok_or(too_large())?;
         }
         _ => return Err(PhaseError::Bug("a store that begins has its root elsewhere than at nonce 1")),
     }
     Ok(sc.load(store, &mut records.sorted(), true)?()?)
+}
+
+/// The versions that the nodes of a store can have that begins: its first one; and 1, because IAVL up to 0.20 gives what is set
+/// before the first commit the version after that of an empty tree (v0.19 `mutable_tree.go`). 1 is only taken if no version in
+/// SC has the store, or there might be other nodes of that version already.
+fn first_versions(
+    sc: &dyn Commitment,
+    store: &StoreKey,
+    claim: Claim,
+    at: Version,
+) -> Result<[Version; 2], PhaseError> {
+    let mut before = Version(at.0.saturating_sub(1));
+    while claim.at.key().is_none() {
+        match sc.commit_info(before)? {
+            None => return Ok([at, Version(1)]),
+            Some(info) if info.store(store).is_some() => break,
+            Some(_) => before = Version(before.0.saturating_sub(1)),
+        }
+    }
+    Ok([at, at])
 }
 
 fn encode_as_it_is(node: &ProvenNode<'_>, out: &mut Vec<u8>) {

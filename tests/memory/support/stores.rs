@@ -1,10 +1,14 @@
 //! store/v1 databases in memory: the checked-in fixtures, read with storeshift's own reader, and small ones made with
 //! storeshift's own tree (whose bytes other tests hold to the Go code's).
 
-use std::{collections::BTreeMap, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 use storeshift::{
     iavl::{
-        NodeMap,
+        NodeKey, NodeMap,
         tree::Tree,
         varint::{put_bytes, put_uv},
     },
@@ -34,6 +38,7 @@ pub struct Chain {
     pub engine: MemoryEngine,
     pub version: Version,
     trees: BTreeMap<StoreKey, (Tree, NodeMap)>,
+    as_version_1: BTreeSet<StoreKey>,
 }
 
 /// The changes of one block: pairs set, or removed, by store.
@@ -49,6 +54,11 @@ impl Chain {
         chain
     }
 
+    /// A database that is there, which does not go on.
+    pub fn holding(engine: MemoryEngine, version: Version) -> Chain {
+        Chain { engine, version, ..Chain::default() }
+    }
+
     /// An upgrade: the store is there from the next block on.
     pub fn add_store(&mut self, name: &str) {
         self.trees.insert(StoreKey::from(name), (Tree::load(None, self.version), NodeMap::default()));
@@ -57,6 +67,13 @@ impl Chain {
     /// An upgrade: the store is gone from the next block on; its nodes stay, as the SDK leaves them.
     pub fn drop_store(&mut self, name: &str) {
         self.trees.remove(&StoreKey::from(name)).unwrap();
+    }
+
+    /// Has the first nodes of a store that was just added be of version 1, as IAVL up to 0.20 makes them.
+    pub fn begin_as_version_1(&mut self, name: &str) {
+        let name = StoreKey::from(name);
+        self.trees.get_mut(&name).unwrap().0 = Tree::load(None, Version(0));
+        self.as_version_1.insert(name);
     }
 
     /// Commits a block as a node does, and returns its app hash's commit info.
@@ -70,7 +87,17 @@ impl Chain {
                 .map(|(key, value)| Change { key: key.clone(), value: value.clone() })
                 .collect();
             tree.apply(nodes, &changes).unwrap();
-            let committed = tree.commit(nodes, version).unwrap();
+            let begins = self.as_version_1.remove(store);
+            let mut committed = tree.commit(nodes, if begins { Version(1) } else { version }).unwrap();
+            if begins {
+                // The root of this version all the same.
+                *tree = Tree::load(committed.root, version);
+                let reference = committed.root.map_or(Vec::new(), |root| root.to_bytes().to_vec());
+                if committed.root.is_none() {
+                    committed.records.clear();
+                }
+                committed.records.push((NodeKey::root_of(version), reference));
+            }
             for (key, record) in committed.records {
                 let mut place = format!("s/k:{store}/").into_bytes();
                 place.extend_from_slice(&key.to_bytes());
