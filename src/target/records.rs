@@ -35,10 +35,13 @@ impl RecordRun {
         self.bytes.len() + self.index.len() * size_of::<(NodeKey, u32, u32)>()
     }
 
-    /// Puts the records in key order and hands them out.
+    /// Puts the records in key order and hands them out. If they are those of neighbouring ordinals, and no others of the
+    /// store lie between them, what [`RecordStream::alone`] says holds; whoever loads others of them loads them `whole`.
     pub fn sorted(&mut self) -> impl RecordStream {
         self.index.sort_unstable_by_key(|(key, _, _)| *key);
-        Sorted { run: self, next: 0 }
+        let mut sorted = Sorted { run: self, next: 0, stretch: 0, alone: 0 };
+        sorted.begin_stretch();
+        sorted
     }
 
     /// Empties it and keeps the buffer.
@@ -51,12 +54,35 @@ impl RecordRun {
 struct Sorted<'a> {
     run: &'a RecordRun,
     next: usize,
+    /// Where the records of the next one's version end.
+    stretch: usize,
+    /// Bytes of the records up to there.
+    alone: usize,
+}
+
+impl Sorted<'_> {
+    fn begin_stretch(&mut self) {
+        let rest = self.run.index.get(self.next..).unwrap_or_default();
+        let version = rest.first().map(|(key, _, _)| key.version);
+        let stretch = rest.iter().take_while(|(key, _, _)| Some(key.version) == version);
+        let (records, bytes) =
+            stretch.fold((0, 0), |(records, bytes), (_, start, end)| (records + 1, bytes + (end - start) as usize));
+        (self.stretch, self.alone) = (self.next + records, bytes);
+    }
 }
 
 impl RecordStream for Sorted<'_> {
+    fn alone(&self) -> usize {
+        self.alone
+    }
+
     fn next(&mut self) -> Option<(NodeKey, &[u8])> {
         let &(key, start, end) = self.run.index.get(self.next)?;
         self.next += 1;
+        self.alone -= (end - start) as usize;
+        if self.next == self.stretch {
+            self.begin_stretch();
+        }
         Some((key, self.run.bytes.get(start as usize..end as usize)?))
     }
 }
