@@ -15,7 +15,7 @@ use crate::{
     journal::{Job, Journal, Lock, Writes},
     machine::{Event, Phase, Step},
     model::{Chunk, ChunkId, Hash, Manifest, Verdict, Version},
-    phases::{self, PhaseError, Work, join::Joint, prove::Written, snapshot::Bound},
+    phases::{self, PhaseError, Work, join::Joint, prove::Written, restore::Large, snapshot::Bound},
     plan::Tuning,
     progress::{Counts, Progress, Stop, raise},
     source::{Feed, RetainedVersions, Source},
@@ -295,8 +295,8 @@ impl Migrator {
             (0..).zip(chunks.iter().cloned()).filter(|(id, _)| !restored.contains(*id)).collect();
         let Migrator { recorder, source, target, job, manifest, progress, stop, tuning, .. } = self;
         let work = Work { manifest, progress, stop, tuning: *tuning };
-        let most = job.plan.chunk_leaves;
-        phases::restore::run(work, source.as_ref(), target, height, most, open, &mut |results| {
+        let large = Large::find(&chunks, job.plan.chunk_leaves);
+        phases::restore::run(work, source.as_ref(), target, height, &large, open, &mut |results| {
             let ids: Vec<ChunkId> = results.iter().map(|(id, _)| *id).collect();
             recorder.record_in_phase(&Event::Restored { chunks: ids }, &Writes::Restored(&results))?;
             for (id, restored) in &results {

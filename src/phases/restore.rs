@@ -32,7 +32,7 @@ pub(super) const SS_DIGEST: &str = "storeshift 2026 chunk of SS pairs";
 /// Restores the open chunks and hands what is durable to `done`, several chunks at a time.
 ///
 /// Workers write files beside the engines; the calling thread has the engines take them over, which waits for the disk,
-/// and then calls `done`. `chunk_leaves` is how many leaves the plan allows a chunk.
+/// and then calls `done`.
 ///
 /// # Errors
 /// The first failure; everything handed to `done` before stays true.
@@ -41,11 +41,11 @@ pub fn run(
     source: &dyn Source,
     target: &Target,
     height: Version,
-    chunk_leaves: u64,
+    large: &Large,
     open: Vec<(ChunkId, Chunk)>,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
-    run_or_repair(work, source, target, height, chunk_leaves, open, false, done)
+    run_or_repair(work, source, target, height, large, open, false, done)
 }
 
 #[allow(clippy::too_many_arguments)]
@@ -54,13 +54,12 @@ fn run_or_repair(
     source: &dyn Source,
     target: &Target,
     height: Version,
-    chunk_leaves: u64,
+    large: &Large,
     open: Vec<(ChunkId, Chunk)>,
     repair: bool,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
     let leaf_bytes = LeafBytes::new(work.manifest.stores.len());
-    let large = Large::find(&open, chunk_leaves, work.manifest.stores.len());
     let weight = |chunk: &Chunk| if large.has(chunk) { SPAN_LEAVES / SPAN_CHUNKS } else { chunk.leaves };
     let mut spans = spans(open, SPAN_LEAVES, weight);
     largest_first(&mut spans, |span| span.iter().map(|(_, chunk)| weight(chunk)).sum());
@@ -91,19 +90,26 @@ struct Buffers {
     records: RecordRun,
 }
 
-/// The stores of large values, by number: their chunks are at most half as large as the plan allows.
-struct Large(Vec<bool>);
+/// The stores of large values, by number. Their chunks are of so few leaves that they have about a MiB.
+#[derive(Clone, Debug, Default)]
+pub struct Large(Vec<bool>);
 
 impl Large {
-    fn find(open: &[(ChunkId, Chunk)], chunk_leaves: u64, stores: usize) -> Large {
-        let mut most: Vec<(u64, u64)> = vec![(0, 0); stores];
-        for (_, chunk) in open {
-            if let Some((chunks, leaves)) = most.get_mut(chunk.store as usize) {
-                (*chunks, *leaves) = (*chunks + 1, chunk.leaves.max(*leaves));
+    /// Finds them among all chunks of the snapshot: in a store that was cut as the plan says, at least one chunk has more than
+    /// half of the leaves that it allows.
+    #[must_use]
+    pub fn find(chunks: &[Chunk], chunk_leaves: u64) -> Large {
+        let of_store = chunks.chunk_by(|one, next| one.store == next.store);
+        let mut large = Vec::new();
+        for chunks in of_store {
+            let store = chunks.first().map_or(0, |chunk| chunk.store as usize);
+            large.resize(large.len().max(store + 1), false);
+            // A tree of fewer leaves is one chunk.
+            if let Some(large) = large.get_mut(store) {
+                *large = chunks.len() > 1 && chunks.iter().all(|chunk| chunk.leaves <= chunk_leaves / 2);
             }
         }
-        // A tree with fewer leaves than the plan allows is one chunk, however few they are.
-        Large(most.into_iter().map(|(chunks, leaves)| chunks > 1 && leaves <= chunk_leaves / 2).collect())
+        Large(large)
     }
 
     fn has(&self, chunk: &Chunk) -> bool {
@@ -380,7 +386,7 @@ pub fn redo(
 ) -> Result<Restored, PhaseError> {
     let mut redone = None;
     let open = vec![(id, chunk.clone())];
-    run_or_repair(work, source, target, height, u64::MAX, open, true, &mut |mut restored| {
+    run_or_repair(work, source, target, height, &Large::default(), open, true, &mut |mut restored| {
         redone = restored.pop();
         Ok(())
     })?;

@@ -199,7 +199,7 @@ fn by_bytes(source: &dyn Source, store: &StoreKey, root: NodeKey, leaves: u64, m
 
 /// Bytes of a leaf's record on average, of a few leaves; 0 where they cannot be read, of which proving tells more.
 fn sampled(source: &dyn Source, store: &StoreKey, root: NodeKey) -> u64 {
-    const LEAVES: u64 = 32;
+    const LEAVES: u64 = 16;
     let mut nodes = source.nodes(store, Access::Points);
     // Any spread will do.
     let mut random = 0x9e37_79b9_7f4a_7c15u64;

@@ -86,3 +86,30 @@ impl RecordStream for Sorted<'_> {
         Some((key, self.run.bytes.get(start as usize..end as usize)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Version;
+
+    #[test]
+    fn before_each_record_the_bytes_of_its_version_that_are_still_to_come_are_known() {
+        let mut run = RecordRun::default();
+        let lengths = [(3, 7), (1, 100), (3, 0), (2, 5), (3, 1), (1, 30)];
+        for (nonce, (version, length)) in lengths.into_iter().enumerate() {
+            run.push(|out| {
+                out.resize(out.len() + length, 9);
+                Some(NodeKey::new(Version(version), nonce as u32))
+            });
+        }
+        let mut sorted = run.sorted();
+        let mut found = Vec::new();
+        loop {
+            let alone = sorted.alone();
+            let Some((key, record)) = sorted.next() else { break };
+            found.push((key.version.0, alone, record.len()));
+        }
+        assert_eq!(found, [(1, 130, 100), (1, 30, 30), (2, 5, 5), (3, 8, 7), (3, 1, 0), (3, 1, 1)]);
+        assert_eq!(sorted.alone(), 0);
+    }
+}
