@@ -5,6 +5,7 @@
 
 mod corpus;
 mod journal;
+mod large;
 mod layers;
 mod machine;
 mod prefixes;
