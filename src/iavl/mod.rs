@@ -16,6 +16,7 @@ pub mod numbering;
 mod prove;
 mod reader;
 mod root;
+mod sample;
 mod sha256;
 #[cfg(test)]
 mod speed;
@@ -34,5 +35,6 @@ pub use prove::{
 };
 pub use reader::{Access, NodeReader, ReadError, RecordStream, RecordWalk};
 pub use root::RootRecord;
+pub use sample::sample;
 pub use spine::{Cut, SpineNode, cut};
 pub use sweep::{LEAF_BYTES, Sweep, Swept};

@@ -4,7 +4,7 @@
 
 use crate::{
     error::Error,
-    iavl::{Access, Node, NodeId, legacy},
+    iavl::{self, Access},
     model::{Hash, StoreKey, Version},
     phases,
     plan::{At, Paths, Plan, Tuning},
@@ -162,42 +162,9 @@ pub fn disk_free(path: &Path) -> Option<u64> {
 fn sample(source: &dyn Source, store: &StoreKey, version: Version) -> Result<(u64, u64), Error> {
     let Some(StoreRoot::Node { at: root, .. }) = source.root(store, version)? else { return Ok((0, 0)) };
     let mut nodes = source.nodes(store, Access::Points);
-    // Any spread will do; seeded by nothing, so that two calls print the same.
-    let mut random = 0x9e37_79b9_7f4a_7c15u64;
-    let (mut keys, mut bytes) = (0, 0u64);
-    for _ in 0..SAMPLES {
-        let mut at = root;
-        // Heights are at most 127, so is any honest descent.
-        for _ in 0..=127 {
-            let mut record = Vec::new();
-            let is_there = match &at {
-                NodeId::Current(key) => nodes.read(*key, &mut record),
-                NodeId::Legacy(hash) => nodes.read_legacy(hash, &mut record),
-            };
-            if !is_there.map_err(|error| unread(store, version, error))? {
-                break;
-            }
-            let node = match at {
-                NodeId::Current(_) => Node::decode(&record),
-                NodeId::Legacy(hash) => legacy::decode(hash, &record).map(|(_, node)| node),
-            };
-            match node {
-                Ok(Node::Leaf { key, value }) => {
-                    keys = keys.max(1);
-                    bytes += (key.len() + value.len()) as u64;
-                    break;
-                }
-                Ok(Node::Inner { size, left, right, .. }) => {
-                    if at == root {
-                        keys = size;
-                    }
-                    random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-                    at = if random >> 63 == 0 { left } else { right };
-                }
-                Err(_) => break,
-            }
-        }
-    }
+    let mut bytes = 0u64;
+    let keys = iavl::sample(&mut nodes, root, SAMPLES, &mut |key, value| bytes += (key.len() + value.len()) as u64)
+        .map_err(|error| unread(store, version, error))?;
     Ok((keys, (bytes as f64 / SAMPLES as f64 * keys as f64) as u64))
 }
 

@@ -15,7 +15,7 @@ use crate::{
     journal::{Job, Journal, Lock, Writes},
     machine::{Event, Phase, Step},
     model::{Chunk, ChunkId, Hash, Manifest, Verdict, Version},
-    phases::{self, PhaseError, Work, join::Joint, prove::Written},
+    phases::{self, PhaseError, Work, join::Joint, prove::Written, restore::Large, snapshot::Bound},
     plan::Tuning,
     progress::{Counts, Progress, Stop, raise},
     source::{Feed, RetainedVersions, Source},
@@ -276,7 +276,8 @@ impl Migrator {
     fn snapshot(&mut self, height: Version) -> Result<(), PhaseError> {
         let missing = || PhaseError::Refused(format!("the source has no commit info of version {height}"));
         let info = self.source.commit_info(height)?.ok_or_else(missing)?;
-        let snapshot = phases::snapshot::take(self.source.as_ref(), &info, self.job.plan.chunk_leaves, &self.stop)?;
+        let most = Bound::Leaves(self.job.plan.chunk_leaves);
+        let snapshot = phases::snapshot::take(self.source.as_ref(), &info, most, &self.stop)?;
         let chunks = snapshot.chunks.len() as u64;
         let writes =
             Writes::Manifest { manifest: &snapshot.manifest, chunks: &snapshot.chunks, spines: &snapshot.spines };
@@ -292,9 +293,10 @@ impl Migrator {
         let chunks = self.all_chunks().map_err(recorded)?;
         let open: Vec<(ChunkId, Chunk)> =
             (0..).zip(chunks.iter().cloned()).filter(|(id, _)| !restored.contains(*id)).collect();
-        let Migrator { recorder, source, target, manifest, progress, stop, tuning, .. } = self;
+        let Migrator { recorder, source, target, job, manifest, progress, stop, tuning, .. } = self;
         let work = Work { manifest, progress, stop, tuning: *tuning };
-        phases::restore::run(work, source.as_ref(), target, height, open, &mut |results| {
+        let large = Large::find(&chunks, job.plan.chunk_leaves);
+        phases::restore::run(work, source.as_ref(), target, height, &large, open, &mut |results| {
             let ids: Vec<ChunkId> = results.iter().map(|(id, _)| *id).collect();
             recorder.record_in_phase(&Event::Restored { chunks: ids }, &Writes::Restored(&results))?;
             for (id, restored) in &results {
@@ -335,12 +337,14 @@ impl Migrator {
     /// The chunks as they were written, those only that `wanted` picks, in spans of neighbours that one worker can prove
     /// at a time.
     fn written(&self, wanted: impl Fn(ChunkId) -> bool) -> Result<Vec<Vec<Written>>, Error> {
+        /// Bytes of pairs in a span, unless one chunk has more: several workers share a store of large values.
+        const MOST_BYTES: u64 = 128 << 20;
         let most = self.work().sweep_leaves();
         let journal = self.recorder.journal();
         let mut spans = Vec::new();
         for store in &self.manifest.stores {
             let mut span: Vec<Written> = Vec::new();
-            let mut leaves = 0;
+            let (mut leaves, mut bytes) = (0, 0);
             for (offset, chunk) in (0..).zip(journal.chunks(store.first_chunk, store.chunks)?) {
                 let id = store.first_chunk + offset;
                 let restored = journal.restored(id)?.ok_or(Error::Invariant("a restored chunk has no record"))?;
@@ -352,11 +356,13 @@ impl Migrator {
                 if !wanted(id) {
                     continue;
                 }
-                if !span.is_empty() && (!follows || leaves + chunk.leaves > most) {
+                let full = leaves + chunk.leaves > most || bytes + restored.bytes > MOST_BYTES;
+                if !span.is_empty() && (!follows || full) {
                     spans.push(std::mem::take(&mut span));
-                    leaves = 0;
+                    (leaves, bytes) = (0, 0);
                 }
                 leaves += chunk.leaves;
+                bytes += restored.bytes;
                 span.push(Written { id, chunk, restored, opens_store: offset == 0, until: None });
             }
             if !span.is_empty() {
@@ -377,8 +383,8 @@ impl Migrator {
             let chunks = journal.chunks(store.first_chunk, store.chunks).map_err(recorded)?;
             Ok((store.clone(), journal.spine(index).map_err(recorded)?, chunks))
         });
-        let (app_hash, leaves) = (self.job.source.app_hash, self.job.plan.chunk_leaves);
-        let verified = phases::conclude::check(self.work(), &self.target, height, app_hash, leaves, &mut stores)?;
+        let app_hash = self.job.source.app_hash;
+        let verified = phases::conclude::check(self.work(), &self.target, height, app_hash, &mut stores)?;
         if finish {
             phases::conclude::finish(self.work(), &self.target, height)?;
         }

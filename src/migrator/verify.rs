@@ -11,6 +11,7 @@ use crate::{
     phases::{
         self, PhaseError,
         prove::{Damage, Written},
+        snapshot::Bound,
     },
     progress::raise,
     target::{Commitment, Storage, TargetError},
@@ -167,15 +168,16 @@ impl Migrator {
         crate::reconcile::source(&self.job.source, self.recorder.state(), self.source.as_ref())?;
         let missing = || PhaseError::Refused(format!("the source has no commit info of version {height} any more"));
         let info = self.source.commit_info(height)?.ok_or_else(missing)?;
-        let taken = phases::snapshot::take(self.source.as_ref(), &info, self.job.plan.chunk_leaves, &self.stop)?;
+        let chunks = self.all_chunks()?;
+        let taken = phases::snapshot::take(self.source.as_ref(), &info, Bound::As(&chunks), &self.stop)?;
         for (index, (taken, store)) in (0u32..).zip(taken.spines.iter().zip(&self.manifest.stores)) {
             if *taken != self.recorder.journal().spine(index)? {
                 let what = "the journal's spine is not the source's".to_owned();
                 findings.wrong.push(Verdict::Store { store: store.name.clone(), what });
             }
         }
-        for ((id, taken), kept) in (0..).zip(&taken.chunks).zip(self.all_chunks()?) {
-            if *taken != kept {
+        for ((id, taken), kept) in (0..).zip(&taken.chunks).zip(&chunks) {
+            if taken != kept {
                 let store = self.manifest.stores.get(kept.store as usize).map(|store| store.name.clone());
                 let what = "the journal's chunk is not the source's".to_owned();
                 findings.wrong.push(Verdict::Chunk { chunk: id, store: store.unwrap_or("?".into()), what });

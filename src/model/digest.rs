@@ -44,6 +44,13 @@ impl RecordDigest {
         self.buffer.extend_from_slice(&(part.len() as u32).to_le_bytes());
         let mut rest = part;
         while self.buffer.len() + rest.len() >= Self::BUFFER {
+            if self.buffer.is_empty() {
+                // A large part need not pass through the buffer.
+                let (pieces, later) = rest.split_at(rest.len() / Self::BUFFER * Self::BUFFER);
+                self.hasher.update(pieces);
+                rest = later;
+                continue;
+            }
             let (now, later) = rest.split_at(Self::BUFFER.saturating_sub(self.buffer.len()));
             self.buffer.extend_from_slice(now);
             rest = later;

@@ -1,7 +1,7 @@
 //! Concluding the restore: every root and the app hash are recomputed from the target, and only then it is said to stand
 //! at the snapshot version.
 
-use super::{PhaseError, Work};
+use super::{PhaseError, Work, snapshot};
 use crate::{
     iavl::{Access, Claim, NodeKey, ProveError, RootRecord, SpineNode, cut},
     machine::Verified,
@@ -21,7 +21,6 @@ pub fn check(
     target: &Target,
     height: Version,
     app_hash: Hash,
-    chunk_leaves: u64,
     stores: &mut dyn Iterator<Item = Result<(StoreEntry, Vec<SpineNode>, Vec<Chunk>), PhaseError>>,
 ) -> Result<Verified, PhaseError> {
     let mut infos = Vec::new();
@@ -30,7 +29,7 @@ pub fn check(
         work.heed_stop()?;
         let mut root = store.root;
         if let Some(sc) = &target.sc {
-            root = Some(check_tree(sc.as_ref(), &store, index, height, chunk_leaves, &spine, &chunks)?);
+            root = Some(check_tree(sc.as_ref(), &store, index, height, &spine, &chunks)?);
         }
         infos.push(StoreInfo { name: store.name, version: height, root });
     }
@@ -66,7 +65,6 @@ fn check_tree(
     store: &StoreEntry,
     index: u32,
     height: Version,
-    chunk_leaves: u64,
     spine: &[SpineNode],
     chunks: &[Chunk],
 ) -> Result<Hash, PhaseError> {
@@ -83,7 +81,7 @@ fn check_tree(
     };
     let mut nodes = sc.nodes(&store.name, Access::Points)?;
     let root = Claim { at: key.into(), hash: expected };
-    let found = match cut(&mut nodes, root, index, chunk_leaves) {
+    let found = match cut(&mut nodes, root, index, snapshot::bound(chunks)) {
         Ok(found) => found,
         Err(ProveError::HashMismatch { at, expected, found }) if at == root.at => {
             let (store, version) = (store.name.clone(), height);

@@ -7,6 +7,7 @@
 pub mod conclude;
 mod error;
 pub mod join;
+mod pieces;
 pub mod prove;
 pub mod restore;
 pub mod snapshot;
@@ -65,8 +66,8 @@ fn largest_first<T>(work: &mut [T], leaves: impl Fn(&T) -> u64) {
     work.sort_by_key(|item| std::cmp::Reverse(leaves(item)));
 }
 
-/// Cuts open chunks, ascending by number, into spans of neighbours with at most about `leaves` leaves.
-fn spans(open: Vec<(ChunkId, Chunk)>, leaves: u64) -> Vec<Span> {
+/// Cuts open chunks, ascending by number, into spans of neighbours of at most about this weight.
+fn spans(open: Vec<(ChunkId, Chunk)>, most: u64, weight: impl Fn(&Chunk) -> u64) -> Vec<Span> {
     let mut spans: Vec<Span> = Vec::new();
     let mut gathered = 0;
     for (id, chunk) in open {
@@ -74,11 +75,12 @@ fn spans(open: Vec<(ChunkId, Chunk)>, leaves: u64) -> Vec<Span> {
             .last()
             .and_then(|span| span.last())
             .is_some_and(|(last, before)| last + 1 == id && before.store == chunk.store);
-        if !follows || gathered + chunk.leaves > leaves {
+        let weight = weight(&chunk);
+        if !follows || gathered + weight > most {
             spans.push(Vec::new());
             gathered = 0;
         }
-        gathered += chunk.leaves;
+        gathered += weight;
         if let Some(span) = spans.last_mut() {
             span.push((id, chunk));
         }
@@ -149,11 +151,13 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_neighbours_in_one_store_within_the_leaf_bound() {
+    fn spans_are_neighbours_in_one_store_within_the_bound() {
         let open = [(0, 0, 10), (1, 0, 10), (2, 0, 10), (3, 1, 5), (5, 1, 5), (6, 1, 5), (7, 1, 500)];
         let open = open.map(|(id, store, leaves)| (id, chunk(store, leaves))).to_vec();
-        let ids: Vec<Vec<u64>> =
-            spans(open, 20).into_iter().map(|span| span.into_iter().map(|(id, _)| id).collect()).collect();
+        let ids: Vec<Vec<u64>> = spans(open, 20, |chunk| chunk.leaves)
+            .into_iter()
+            .map(|span| span.into_iter().map(|(id, _)| id).collect())
+            .collect();
         assert_eq!(ids, [vec![0, 1], vec![2], vec![3], vec![5, 6], vec![7]]);
     }
 

@@ -3,7 +3,7 @@
 
 use super::{PhaseError, Work, in_parallel, largest_first};
 use crate::{
-    iavl::{Access, Claim, NodeId, NodeReader, ProveError, ProvenNode, Sweep, Swept, numbering, prove},
+    iavl::{Access, Claim, LEAF_BYTES, NodeId, NodeReader, ProveError, ProvenNode, Sweep, Swept, numbering, prove},
     model::{Chunk, ChunkId, RecordDigest, Restored, StoreKey, Verdict, Version},
     progress::raise,
     target::{Storage, Target, TargetError},
@@ -52,7 +52,8 @@ pub fn run(
     mut written: Vec<Vec<Written>>,
     done: &mut dyn FnMut(Vec<ChunkId>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
-    largest_first(&mut written, |span| span.iter().map(|written| written.chunk.leaves).sum());
+    let weight = |written: &Written| written.restored.bytes + written.chunk.leaves * LEAF_BYTES as u64;
+    largest_first(&mut written, |span| span.iter().map(weight).sum());
     in_parallel(
         work.tuning.workers,
         written,

@@ -1,20 +1,27 @@
 //! Restoring: chunks are read from store/v1, proven, and made durable in SC and SS, by several workers in any order.
 
-use super::{PhaseError, Span, Work, in_parallel, largest_first, spans};
+use super::{PhaseError, Span, Work, in_parallel, largest_first, pieces::Pieces, spans};
 use crate::{
-    iavl::{Access, Claim, Fit, Forest, NodeReader, Proof, ProvenNode, numbering, prove_in_pieces},
+    iavl::{Access, Claim, Fit, Forest, NodeReader, Proof, ProvenNode, prove_in_pieces},
     model::{Chunk, ChunkId, Digest, RecordDigest, Restored, StoreKey, Version},
     progress::raise,
     source::Source,
-    target::{Commitment, Landing, PairLoader, RecordRun, Target, TargetError},
+    target::{Landing, PairLoader, RecordRun, Target},
 };
 use std::{
+    slice,
     sync::atomic::{AtomicU64, Ordering},
     time::Instant,
 };
 
 /// Leaves one worker is given at a stretch, of which it takes as many at a time as its memory holds.
 const SPAN_LEAVES: u64 = 1 << 18;
+
+/// Chunks of large values one worker is given at a stretch: few, since nothing tells which of them are the largest.
+const SPAN_CHUNKS: u64 = 64;
+
+/// Bytes of large values that are made durable together, at least.
+const LEAST_IN_TURN: u64 = 8 << 20;
 
 /// Memory for a leaf, its share of inner nodes included, before any was measured.
 const FIRST_GUESS: u64 = 500;
@@ -34,29 +41,35 @@ pub fn run(
     source: &dyn Source,
     target: &Target,
     height: Version,
+    large: &Large,
     open: Vec<(ChunkId, Chunk)>,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
-    run_or_repair(work, source, target, height, open, false, done)
+    run_or_repair(work, source, target, height, large, open, false, done)
 }
 
+#[allow(clippy::too_many_arguments)]
 fn run_or_repair(
     work: Work<'_>,
     source: &dyn Source,
     target: &Target,
     height: Version,
+    large: &Large,
     open: Vec<(ChunkId, Chunk)>,
     repair: bool,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
     let leaf_bytes = LeafBytes::new(work.manifest.stores.len());
-    let mut spans = spans(open, SPAN_LEAVES);
-    largest_first(&mut spans, |span| span.iter().map(|(_, chunk)| chunk.leaves).sum());
+    let weight = |chunk: &Chunk| if large.has(chunk) { SPAN_LEAVES / SPAN_CHUNKS } else { chunk.leaves };
+    let mut spans = spans(open, SPAN_LEAVES, weight);
+    largest_first(&mut spans, |span| span.iter().map(|(_, chunk)| weight(chunk)).sum());
     in_parallel(
         work.tuning.workers,
         spans,
-        |forest: &mut Forest, span: Span, report| {
-            SpanWork::new(work, source, target, height, &span, repair, &leaf_bytes)?.restore(forest, report)
+        |buffers: &mut Buffers, span: Span, report| {
+            let large = span.first().is_some_and(|(_, chunk)| large.has(chunk));
+            let mut span = SpanWork::new(work, source, target, height, &span, repair, &leaf_bytes)?;
+            if large { span.restore_in_turn(buffers, report) } else { span.restore(buffers, report) }
         },
         |loaded: Loaded<'_>| {
             let began = Instant::now();
@@ -68,6 +81,40 @@ fn run_or_repair(
             done(loaded.chunks)
         },
     )
+}
+
+/// What a worker keeps from span to span.
+#[derive(Default)]
+struct Buffers {
+    forest: Forest,
+    records: RecordRun,
+}
+
+/// The stores of large values, by number. Their chunks are of so few leaves that they have about a MiB.
+#[derive(Clone, Debug, Default)]
+pub struct Large(Vec<bool>);
+
+impl Large {
+    /// Finds them among all chunks of the snapshot: in a store that was cut as the plan says, at least one chunk has more than
+    /// half of the leaves that it allows.
+    #[must_use]
+    pub fn find(chunks: &[Chunk], chunk_leaves: u64) -> Large {
+        let of_store = chunks.chunk_by(|one, next| one.store == next.store);
+        let mut large = Vec::new();
+        for chunks in of_store {
+            let store = chunks.first().map_or(0, |chunk| chunk.store as usize);
+            large.resize(large.len().max(store + 1), false);
+            // A tree of fewer leaves is one chunk.
+            if let Some(large) = large.get_mut(store) {
+                *large = chunks.len() > 1 && chunks.iter().all(|chunk| chunk.leaves <= chunk_leaves / 2);
+            }
+        }
+        Large(large)
+    }
+
+    fn has(&self, chunk: &Chunk) -> bool {
+        self.0.get(chunk.store as usize).copied().unwrap_or(false)
+    }
 }
 
 /// Memory that leaves take, their share of inner nodes included, as far as was measured: by store, and in the store that
@@ -147,7 +194,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         })
     }
 
-    fn restore(&mut self, forest: &mut Forest, report: &mut dyn FnMut(Loaded<'a>) -> bool) -> Result<(), PhaseError> {
+    fn restore(&mut self, buffers: &mut Buffers, report: &mut dyn FnMut(Loaded<'a>) -> bool) -> Result<(), PhaseError> {
         let mut nodes = self.source.nodes(&self.store, Access::Runs);
         let mut rest = self.chunks;
         while let Some(one) = rest.first() {
@@ -156,6 +203,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             let claims: Vec<Claim> = some.iter().map(|(_, chunk)| Claim::of(chunk)).collect();
             let leaves: u64 = some.iter().map(|(_, chunk)| chunk.leaves).sum();
             let began = Instant::now();
+            let Buffers { forest, .. } = buffers;
             let fit = forest.read(&mut nodes, &claims, self.work.gulp_bytes());
             let fit = fit.map_err(|why| PhaseError::unproven(&self.store, self.height, why))?;
             tracing::debug!(store = %self.store, leaves, bytes = forest.bytes(), ?fit, reading = ?began.elapsed(), "proven");
@@ -165,12 +213,14 @@ impl<'w, 'a> SpanWork<'w, 'a> {
                     self.leaf_bytes.set(self.store_index, measured + measured / 32);
                     self.load(forest, some)?
                 }
-                Fit::TooLarge { .. } if some.len() > 1 => {
-                    let doubled = self.work.gulp_bytes() as u64 * 2 / leaves.max(1) + 1;
-                    self.leaf_bytes.set(self.store_index, doubled.max(self.leaf_bytes.get(self.store_index)));
+                Fit::TooLarge { expected } if some.len() > 1 => {
+                    // More than what did not fit, or it would be tried again; but the part that was read may be unlike the rest.
+                    let budget = self.work.gulp_bytes() as u64;
+                    let expected = expected.clamp(budget + budget / 8, budget * 4) / leaves.max(1) + 1;
+                    self.leaf_bytes.set(self.store_index, expected.max(self.leaf_bytes.get(self.store_index)));
                     continue;
                 }
-                Fit::TooLarge { expected } => self.load_in_pieces(forest, &mut nodes, one, expected)?,
+                Fit::TooLarge { expected } => self.load_in_turn(buffers, &mut nodes, slice::from_ref(one), expected)?,
             };
             tracing::debug!(store = %self.store, leaves, all = ?began.elapsed(), "written");
             raise(
@@ -211,7 +261,8 @@ impl<'w, 'a> SpanWork<'w, 'a> {
                     self.digest.add(value);
                 }
             }
-            loaded.chunks.push((*id, self.restored(chunk, proof, bytes)?));
+            let digest = self.digest.take();
+            loaded.chunks.push((*id, restored(chunk, proof, bytes, self.target.ss.is_some().then_some(digest))?));
         }
         if let Some(pairs) = pairs {
             loaded.landings.push(pairs.finish()?);
@@ -225,50 +276,81 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         Ok(loaded)
     }
 
-    /// Some values are megabytes: a chunk is bounded in leaves, not in bytes, so one that no memory holds is proven and
-    /// written piece by piece.
-    fn load_in_pieces(
+    /// As [`SpanWork::restore`], for a store of large values: nothing tells how much memory a chunk takes before it is read,
+    /// nor is anything lost by reading one after the other.
+    fn restore_in_turn(
         &mut self,
-        forest: &mut Forest,
+        buffers: &mut Buffers,
+        report: &mut dyn FnMut(Loaded<'a>) -> bool,
+    ) -> Result<(), PhaseError> {
+        let mut nodes = self.source.nodes(&self.store, Access::Runs);
+        let mut rest = self.chunks;
+        while !rest.is_empty() {
+            self.work.heed_stop()?;
+            let began = Instant::now();
+            let loaded = self.load_in_turn(buffers, &mut nodes, rest, 0)?;
+            let (some, later) = rest.split_at_checked(loaded.chunks.len()).unwrap_or((rest, &[]));
+            let leaves = some.iter().map(|(_, chunk)| chunk.leaves).sum();
+            tracing::debug!(store = %self.store, leaves, all = ?began.elapsed(), "written in turn");
+            raise(&self.work.progress.pairs_read, leaves);
+            rest = later;
+            if !report(loaded) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// Proves and writes one chunk after the other, each piece by piece if memory does not hold it, until there is enough to
+    /// be made durable together. `expected` are the bytes of the first one, as far as is known.
+    fn load_in_turn(
+        &mut self,
+        buffers: &mut Buffers,
         nodes: &mut (dyn NodeReader + Send + 'a),
-        (id, chunk): &(ChunkId, Chunk),
-        expected: u64,
+        chunks: &[(ChunkId, Chunk)],
+        mut expected: u64,
     ) -> Result<Loaded<'a>, PhaseError> {
-        let mut sink = PieceSink {
+        // One half for what is being proven, one for what is gathered.
+        let budget = self.work.gulp_bytes() / 2;
+        // The disk is to have something to do soon; but the larger the store, the fewer files it should be in. Its chunks are
+        // of a MiB, or more.
+        let enough = (self.store_chunks << 20) / 32;
+        let enough = enough.clamp(LEAST_IN_TURN.min(budget as u64), budget as u64);
+        let pairs = self.loader()?;
+        buffers.records.clear();
+        let mut pieces = Pieces {
             sc: self.target.sc.as_deref(),
             store: &self.store,
-            run_bytes: self.work.gulp_bytes() / 2,
-            repair: self.repair,
-            records: RecordRun::default(),
-            pairs: self.loader()?,
+            most: budget,
+            whole: self.repair,
+            records: &mut buffers.records,
+            pairs,
             digest: &mut self.digest,
-            ordinal: chunk.first_ordinal,
+            ordinal: 0,
             bytes: 0,
             landings: Vec::new(),
             failed: None,
         };
-        let budget = self.work.gulp_bytes() / 2;
-        let proof = prove_in_pieces(forest, nodes, Claim::of(chunk), expected, budget, &mut |node| sink.take(node));
-        let proof = match (proof, sink.failed.take()) {
-            (_, Some(error)) => return Err(error),
-            (Err(why), None) => return Err(PhaseError::unproven(&self.store, self.height, why)),
-            (Ok(proof), None) => proof,
-        };
-        let (bytes, landings) = sink.finish()?;
-        Ok(Loaded { landings, chunks: vec![(*id, self.restored(chunk, &proof, bytes)?)] })
-    }
-
-    fn restored(&mut self, chunk: &Chunk, proof: &Proof, bytes: u64) -> Result<Restored, PhaseError> {
-        if proof.leaves != chunk.leaves {
-            return Err(PhaseError::Bug("a chunk has another size than its spine said"));
+        let (mut loaded, mut gathered) = (Vec::new(), 0);
+        for (id, chunk) in chunks {
+            pieces.begin(chunk);
+            let mut take = |node: &ProvenNode<'_>| pieces.take(node);
+            let proof = prove_in_pieces(&mut buffers.forest, nodes, Claim::of(chunk), expected, budget, &mut take);
+            let proof = match (proof, pieces.failed.take()) {
+                (_, Some(error)) => return Err(error),
+                (Err(why), None) => return Err(PhaseError::unproven(&self.store, self.height, why)),
+                (Ok(proof), None) => proof,
+            };
+            let (bytes, digest) = pieces.end();
+            loaded.push((*id, restored(chunk, &proof, bytes, self.target.ss.is_some().then_some(digest))?));
+            expected = 0;
+            gathered += bytes;
+            if gathered >= enough {
+                break;
+            }
         }
-        let digest: Digest = self.digest.take();
-        Ok(Restored {
-            ss: self.target.ss.is_some().then_some(digest),
-            bytes,
-            first_key: proof.first_key.clone(),
-            last_key: proof.last_key.clone(),
-        })
+        let landings = pieces.finish(loaded.len() as u64 == self.store_chunks)?;
+        Ok(Loaded { landings, chunks: loaded })
     }
 
     fn loader(&self) -> Result<Option<Box<dyn PairLoader<'a> + 'a>>, PhaseError> {
@@ -276,65 +358,15 @@ impl<'w, 'a> SpanWork<'w, 'a> {
     }
 }
 
-const NO_NONCE: PhaseError = PhaseError::Bug("a nonce does not fit although the store's size was checked");
-
-/// Takes the proven nodes of one chunk that memory does not hold.
-struct PieceSink<'s, 'a> {
-    sc: Option<&'a dyn Commitment>,
-    store: &'s StoreKey,
-    run_bytes: usize,
-    repair: bool,
-    records: RecordRun,
-    pairs: Option<Box<dyn PairLoader<'a> + 'a>>,
-    digest: &'s mut RecordDigest,
-    ordinal: u64,
-    bytes: u64,
-    landings: Vec<Landing<'a>>,
-    failed: Option<PhaseError>,
+/// What is to be recorded of a chunk.
+fn restored(chunk: &Chunk, proof: &Proof, bytes: u64, ss: Option<Digest>) -> Result<Restored, PhaseError> {
+    if proof.leaves != chunk.leaves {
+        return Err(PhaseError::Bug("a chunk has another size than its spine said"));
+    }
+    Ok(Restored { ss, bytes, first_key: proof.first_key.clone(), last_key: proof.last_key.clone() })
 }
 
-impl<'a> PieceSink<'_, 'a> {
-    fn take(&mut self, node: &ProvenNode<'_>) -> bool {
-        let taken = self.try_take(node);
-        taken.map_err(|error| self.failed = Some(error)).is_ok()
-    }
-
-    fn try_take(&mut self, node: &ProvenNode<'_>) -> Result<(), PhaseError> {
-        let ordinal = self.ordinal;
-        self.ordinal += 1;
-        if self.sc.is_some() {
-            self.records.push(|out| numbering::encode_record(node, ordinal, out)).ok_or(NO_NONCE)?;
-            if self.records.size() >= self.run_bytes {
-                self.load_records()?;
-            }
-        }
-        if node.children.is_none() {
-            self.bytes += (node.key.len() + node.value.len()) as u64;
-            if let Some(pairs) = &mut self.pairs {
-                pairs.put(node.key, node.value)?;
-                self.digest.add(node.key);
-                self.digest.add(node.value);
-            }
-        }
-        Ok(())
-    }
-
-    fn load_records(&mut self) -> Result<(), TargetError> {
-        if let Some(sc) = self.sc {
-            self.landings.push(sc.load(self.store, &mut self.records.sorted(), self.repair)?);
-            self.records.clear();
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(u64, Vec<Landing<'a>>), PhaseError> {
-        self.load_records()?;
-        if let Some(pairs) = self.pairs {
-            self.landings.push(pairs.finish()?);
-        }
-        Ok((self.bytes, self.landings))
-    }
-}
+pub(super) const NO_NONCE: PhaseError = PhaseError::Bug("a nonce does not fit although the store's size was checked");
 
 /// Writes one chunk again, for `verify --repair`. The chunk comes out with the digest it had.
 ///
@@ -349,7 +381,8 @@ pub fn redo(
     chunk: &Chunk,
 ) -> Result<Restored, PhaseError> {
     let mut redone = None;
-    run_or_repair(work, source, target, height, vec![(id, chunk.clone())], true, &mut |mut restored| {
+    let open = vec![(id, chunk.clone())];
+    run_or_repair(work, source, target, height, &Large::default(), open, true, &mut |mut restored| {
         redone = restored.pop();
         Ok(())
     })?;

@@ -2,8 +2,8 @@
 
 use super::PhaseError;
 use crate::{
-    iavl::{Access, Claim, Cut, SpineNode, cut},
-    model::{Chunk, CommitInfo, Hash, Manifest, StoreEntry, Version, check_store_keys},
+    iavl::{Access, Claim, Cut, NodeId, SpineNode, cut, sample},
+    model::{Chunk, CommitInfo, Hash, Manifest, StoreEntry, StoreKey, Version, check_store_keys},
     plan::{At, Plan},
     progress::Stop,
     source::{Source, StoreRoot, is_memory_store},
@@ -114,11 +114,26 @@ fn whole(source: &dyn Source, version: Version) -> Result<Result<CommitInfo, Str
     Ok(Ok(info))
 }
 
+/// How large chunks are.
+#[derive(Clone, Copy, Debug)]
+pub enum Bound<'a> {
+    /// At most so many leaves; fewer in a store whose values are so large that memory would not hold a chunk.
+    Leaves(u64),
+    /// As they were cut before.
+    As(&'a [Chunk]),
+}
+
+/// Most leaves of a chunk that give these chunks of one store again: all of them have no more, and every node above them
+/// has more than was allowed then.
+pub(super) fn bound(chunks: &[Chunk]) -> u64 {
+    chunks.iter().map(|chunk| chunk.leaves).max().unwrap_or(1)
+}
+
 /// Proves every store's spine at the version of `info` and cuts the trees into chunks.
 ///
 /// # Errors
 /// The first node that does not prove, by store; or the request to stop.
-pub fn take(source: &dyn Source, info: &CommitInfo, chunk_leaves: u64, stop: &Stop) -> Result<Snapshot, PhaseError> {
+pub fn take(source: &dyn Source, info: &CommitInfo, most: Bound<'_>, stop: &Stop) -> Result<Snapshot, PhaseError> {
     let mut stores = Vec::new();
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut spines = Vec::new();
@@ -133,8 +148,21 @@ pub fn take(source: &dyn Source, info: &CommitInfo, chunk_leaves: u64, stop: &St
             StoreRoot::Empty => (Cut::default(), None),
             StoreRoot::Node { at, .. } => {
                 let mut nodes = source.nodes(&store.name, Access::Points);
-                let found = cut(&mut nodes, Claim { at, hash }, index, chunk_leaves)
-                    .map_err(|why| PhaseError::unproven(&store.name, info.version, why))?;
+                let mut cut = |leaves| {
+                    cut(&mut nodes, Claim { at, hash }, index, leaves)
+                        .map_err(|why| PhaseError::unproven(&store.name, info.version, why))
+                };
+                let found = match most {
+                    Bound::As(before) => {
+                        let from = before.partition_point(|chunk| chunk.store < index);
+                        let to = before.partition_point(|chunk| chunk.store <= index);
+                        cut(bound(before.get(from..to).unwrap_or_default()))?
+                    }
+                    Bound::Leaves(most) => {
+                        let leaves = cut(u64::MAX)?.chunks.iter().map(|chunk| chunk.leaves).sum();
+                        cut(by_bytes(source, &store.name, at, leaves, most))?
+                    }
+                };
                 let leaves: u64 = found.chunks.iter().map(|chunk| chunk.leaves).sum();
                 let top = found.spine.last().map(|node| node.version);
                 let top = top.or_else(|| found.chunks.first().map(|chunk| chunk.version));
@@ -153,4 +181,37 @@ pub fn take(source: &dyn Source, info: &CommitInfo, chunk_leaves: u64, stop: &St
         spines.push(found.spine);
     }
     Ok(Snapshot { manifest: Manifest { stores, timestamp: info.timestamp }, chunks, spines })
+}
+
+/// A store that takes less on disk is not worth being cut finer: a worker holds it whole, or nearly.
+const SMALL_STORE: u64 = 64 << 20;
+/// Bytes of a pair from which on a chunk of as many leaves as usual is more than memory is meant to hold.
+const LARGE_PAIR: u64 = 2 << 10;
+/// Bytes of a chunk of large values, about: the least, and the most where the store is so large that there would be too many.
+const CHUNK_BYTES: [u64; 2] = [1 << 20, 8 << 20];
+/// A store of large values has about so many chunks before they become larger.
+const CHUNKS: u64 = 2048;
+
+/// Most leaves of a chunk in a store: `most`, or so few that a chunk has about a MiB if values are large. The tree says how
+/// many leaves there are and not how large; what the store takes on disk does, few as its very large values may be, but counts
+/// old versions as well: so a few leaves are looked at too. Whatever comes out, only speed depends on it.
+fn by_bytes(source: &dyn Source, store: &StoreKey, root: NodeId, leaves: u64, most: u64) -> u64 {
+    let on_disk = source.approximate_bytes(store);
+    if on_disk < SMALL_STORE || on_disk / leaves.max(1) < LARGE_PAIR || sampled(source, store, root) < LARGE_PAIR {
+        return most;
+    }
+    let [least, largest] = CHUNK_BYTES;
+    let chunk_bytes = (on_disk / CHUNKS).clamp(least, largest);
+    let fewer = (u128::from(leaves) * u128::from(chunk_bytes) / u128::from(on_disk)) as u64;
+    // What is half as large at most can be told from what is as large as usual.
+    if fewer <= most / 2 { fewer.max(1) } else { most }
+}
+
+/// Bytes of a pair on average, of a few leaves; 0 where they cannot be read, of which proving tells more.
+fn sampled(source: &dyn Source, store: &StoreKey, root: NodeId) -> u64 {
+    const LEAVES: u64 = 16;
+    let mut nodes = source.nodes(store, Access::Points);
+    let mut bytes = 0;
+    let seen = sample(&mut nodes, root, LEAVES, &mut |key, value| bytes += (key.len() + value.len()) as u64);
+    seen.map_or(0, |_| bytes / LEAVES)
 }

@@ -35,10 +35,13 @@ impl RecordRun {
         self.bytes.len() + self.index.len() * size_of::<(NodeKey, u32, u32)>()
     }
 
-    /// Puts the records in key order and hands them out.
+    /// Puts the records in key order and hands them out. If they are those of neighbouring ordinals, and no others of the
+    /// store lie between them, what [`RecordStream::alone`] says holds; whoever loads others of them loads them `whole`.
     pub fn sorted(&mut self) -> impl RecordStream {
         self.index.sort_unstable_by_key(|(key, _, _)| *key);
-        Sorted { run: self, next: 0 }
+        let mut sorted = Sorted { run: self, next: 0, stretch: 0, alone: 0 };
+        sorted.begin_stretch();
+        sorted
     }
 
     /// Empties it and keeps the buffer.
@@ -51,12 +54,62 @@ impl RecordRun {
 struct Sorted<'a> {
     run: &'a RecordRun,
     next: usize,
+    /// Where the records of the next one's version end.
+    stretch: usize,
+    /// Bytes of the records up to there.
+    alone: usize,
+}
+
+impl Sorted<'_> {
+    fn begin_stretch(&mut self) {
+        let rest = self.run.index.get(self.next..).unwrap_or_default();
+        let version = rest.first().map(|(key, _, _)| key.version);
+        let stretch = rest.iter().take_while(|(key, _, _)| Some(key.version) == version);
+        let (records, bytes) =
+            stretch.fold((0, 0), |(records, bytes), (_, start, end)| (records + 1, bytes + (end - start) as usize));
+        (self.stretch, self.alone) = (self.next + records, bytes);
+    }
 }
 
 impl RecordStream for Sorted<'_> {
+    fn alone(&self) -> usize {
+        self.alone
+    }
+
     fn next(&mut self) -> Option<(NodeKey, &[u8])> {
         let &(key, start, end) = self.run.index.get(self.next)?;
         self.next += 1;
+        self.alone -= (end - start) as usize;
+        if self.next == self.stretch {
+            self.begin_stretch();
+        }
         Some((key, self.run.bytes.get(start as usize..end as usize)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Version;
+
+    #[test]
+    fn before_each_record_the_bytes_of_its_version_that_are_still_to_come_are_known() {
+        let mut run = RecordRun::default();
+        let lengths = [(3, 7), (1, 100), (3, 0), (2, 5), (3, 1), (1, 30)];
+        for (nonce, (version, length)) in lengths.into_iter().enumerate() {
+            run.push(|out| {
+                out.resize(out.len() + length, 9);
+                Some(NodeKey::new(Version(version), nonce as u32))
+            });
+        }
+        let mut sorted = run.sorted();
+        let mut found = Vec::new();
+        loop {
+            let alone = sorted.alone();
+            let Some((key, record)) = sorted.next() else { break };
+            found.push((key.version.0, alone, record.len()));
+        }
+        assert_eq!(found, [(1, 130, 100), (1, 30, 30), (2, 5, 5), (3, 8, 7), (3, 1, 0), (3, 1, 1)]);
+        assert_eq!(sorted.alone(), 0);
     }
 }

@@ -6,6 +6,7 @@
 mod corpus;
 mod histories;
 mod journal;
+mod large;
 mod layers;
 mod machine;
 mod prefixes;

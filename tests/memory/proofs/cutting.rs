@@ -73,6 +73,21 @@ fn check_cut(nodes: &NodeMap, claim: Claim, chunk_leaves: u64) -> Cut {
 }
 
 #[test]
+fn the_leaves_of_the_largest_chunk_give_the_same_chunks_again() {
+    let mut random = Random(seed(54));
+    for kind in KINDS.into_iter().cycle().take(21) {
+        let (nodes, claim) = grow_kind(kind, &mut random, 6, 40, 70);
+        for chunk_leaves in 1..200 {
+            let first = cut(&mut nodes.clone(), claim.unwrap(), 0, chunk_leaves).unwrap();
+            let largest = first.chunks.iter().map(|chunk| chunk.leaves).max().unwrap();
+            assert_eq!(cut(&mut nodes.clone(), claim.unwrap(), 0, largest).unwrap(), first, "{chunk_leaves}");
+            // What tells stores that are cut finer from others.
+            assert!(first.chunks.len() == 1 || largest > chunk_leaves / 2);
+        }
+    }
+}
+
+#[test]
 fn for_every_chunk_size_the_chunks_partition_the_leaves_and_restore_to_the_same_records_in_any_order() {
     let seed = seed(51);
     for kind in KINDS {

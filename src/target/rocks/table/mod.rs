@@ -48,6 +48,8 @@ impl TableOptions {
 
 /// Written at once. Larger pieces are hardly cached better, and cost more where the system must find memory for each as one.
 const BUFFER: usize = 256 << 10;
+/// Memory that is kept for what is not written yet: large records seldom come alone.
+const KEPT: usize = 5 << 20;
 /// What each key ends in: LE8 of sequence 0 ‖ type 1, a value.
 const SUFFIX: [u8; 8] = [1, 0, 0, 0, 0, 0, 0, 0];
 const TIMESTAMP: usize = size_of::<u64>();
@@ -118,6 +120,8 @@ impl TableWriter {
         let length = value.iter().fold(0usize, |sum, part| sum.saturating_add(part.len()));
         let filled = self.data.bytes(&self.out);
         let full = filled >= self.options.block_size
+            // What is small shall be read without what is large.
+            || length >= self.options.block_size
             // Rather a block a little too small than one a little too large: caches have classes of sizes.
             || filled.saturating_add(key.len()).saturating_add(length) > self.options.block_size
                 && filled >= self.options.block_size / 10 * 9;
@@ -224,8 +228,8 @@ impl TableWriter {
             self.file.write_all(self.out.get(..whole).unwrap_or_default())?;
             self.written += whole as u64;
             self.out.drain(..whole);
-            // One large record is no reason to hold as much memory from then on.
-            self.out.shrink_to(2 * BUFFER);
+            // One very large record is no reason to hold as much memory from then on.
+            self.out.shrink_to(KEPT);
         }
         self.data.begin(self.out.len());
         Ok(())
