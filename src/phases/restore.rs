@@ -45,29 +45,30 @@ pub fn run(
     open: Vec<(ChunkId, Chunk)>,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
-    run_or_repair(work, source, target, height, large, open, false, done)
+    run_or_repair(work, source, target, height, Some(large), open, done)
 }
 
-#[allow(clippy::too_many_arguments)]
+/// With `large` chunks are restored, without they are written again.
 fn run_or_repair(
     work: Work<'_>,
     source: &dyn Source,
     target: &Target,
     height: Version,
-    large: &Large,
+    large: Option<&Large>,
     open: Vec<(ChunkId, Chunk)>,
-    repair: bool,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
     let leaf_bytes = LeafBytes::new(work.manifest.stores.len());
-    let weight = |chunk: &Chunk| if large.has(chunk) { SPAN_LEAVES / SPAN_CHUNKS } else { chunk.leaves };
+    let repair = large.is_none();
+    let is_large = |chunk: &Chunk| large.is_some_and(|large| large.has(chunk));
+    let weight = |chunk: &Chunk| if is_large(chunk) { SPAN_LEAVES / SPAN_CHUNKS } else { chunk.leaves };
     let mut spans = spans(open, SPAN_LEAVES, weight);
     largest_first(&mut spans, |span| span.iter().map(|(_, chunk)| weight(chunk)).sum());
     in_parallel(
         work.tuning.workers,
         spans,
         |buffers: &mut Buffers, span: Span, report| {
-            let large = span.first().is_some_and(|(_, chunk)| large.has(chunk));
+            let large = span.first().is_some_and(|(_, chunk)| is_large(chunk));
             let mut span = SpanWork::new(work, source, target, height, &span, repair, &leaf_bytes)?;
             if large { span.restore_in_turn(buffers, report) } else { span.restore(buffers, report) }
         },
@@ -382,7 +383,7 @@ pub fn redo(
 ) -> Result<Restored, PhaseError> {
     let mut redone = None;
     let open = vec![(id, chunk.clone())];
-    run_or_repair(work, source, target, height, &Large::default(), open, true, &mut |mut restored| {
+    run_or_repair(work, source, target, height, None, open, &mut |mut restored| {
         redone = restored.pop();
         Ok(())
     })?;
