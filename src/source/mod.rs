@@ -5,11 +5,14 @@
 //! proving is the tree code's and the phases' matter. Nothing here ever writes.
 
 pub mod commit_info;
+mod detect;
 mod engine;
 mod error;
 mod feed;
 pub mod leveldb;
+pub mod lsm;
 mod memory;
+pub mod pebble;
 mod rootmulti;
 
 use crate::{
@@ -17,11 +20,12 @@ use crate::{
     model::{CommitInfo, StoreKey, Version},
 };
 
+pub use detect::{EngineKind, detect, open};
 pub use engine::{Engine, PointReader};
 pub use error::SourceError;
 pub use feed::{Feed, RetainedVersions};
 pub use memory::MemoryEngine;
-pub use rootmulti::{Rootmulti, open};
+pub use rootmulti::Rootmulti;
 
 /// What a store's version has for a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
