@@ -7,7 +7,7 @@ use crate::{
     model::Verdict,
     phases::PhaseError,
     plan::PlanError,
-    source::{SourceError, leveldb::LeveldbError},
+    source::{SourceError, lsm::LsmError},
     target::TargetError,
 };
 
@@ -87,7 +87,7 @@ impl From<PhaseError> for Error {
 fn of_source(error: &SourceError) -> Kind {
     match error {
         error if error.is_corruption() => Kind::Disagrees,
-        SourceError::Leveldb(LeveldbError::Io { .. }) => Kind::Retry,
+        SourceError::Lsm(LsmError::Io { .. }) => Kind::Retry,
         _ => Kind::Blocked,
     }
 }

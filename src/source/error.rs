@@ -1,15 +1,15 @@
 //! What can go wrong with the source.
 
-use super::leveldb::LeveldbError;
+use super::lsm::LsmError;
 use crate::iavl::ReadError;
 use std::path::PathBuf;
 
 /// The source could not be read, or is not what storeshift can migrate. The source is unchanged in every case.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The goleveldb reader failed.
+    /// The reader of goleveldb and PebbleDB failed.
     #[error(transparent)]
-    Leveldb(#[from] LeveldbError),
+    Lsm(#[from] LsmError),
     /// A record of the rootmulti layout is damaged.
     #[error("record {record}: {what}")]
     Record {
@@ -41,8 +41,8 @@ impl SourceError {
     #[must_use]
     pub fn is_corruption(&self) -> bool {
         match self {
-            SourceError::Leveldb(error) => {
-                matches!(error, LeveldbError::Corrupt { .. } | LeveldbError::MissingFile { .. })
+            SourceError::Lsm(error) => {
+                matches!(error, LsmError::Corrupt { .. } | LsmError::MissingFile { .. })
             }
             SourceError::Record { .. } => true,
             SourceError::NoVersion | SourceError::InUse(_) | SourceError::Unrecognised { .. } => false,

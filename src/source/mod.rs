@@ -5,12 +5,15 @@
 //! proving is the tree code's and the phases' matter. Nothing here ever writes.
 
 pub mod commit_info;
+mod detect;
 mod engine;
 mod error;
 mod feed;
 mod iavl_stores;
 pub mod leveldb;
+pub mod lsm;
 mod memory;
+pub mod pebble;
 mod rootmulti;
 
 use crate::{
@@ -18,12 +21,13 @@ use crate::{
     model::{CommitInfo, Hash, StoreKey, Version},
 };
 
+pub use detect::{EngineKind, detect, open};
 pub use engine::{Engine, PointReader};
 pub use error::SourceError;
 pub use feed::{Feed, RetainedVersions};
 pub use iavl_stores::{IavlStores, is_memory_store};
 pub use memory::MemoryEngine;
-pub use rootmulti::{Rootmulti, open};
+pub use rootmulti::Rootmulti;
 
 /// What a store's version has for a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

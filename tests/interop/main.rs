@@ -9,6 +9,7 @@ mod go;
 mod leveldb;
 mod older_rocksdb;
 mod parity;
+mod pebble;
 mod reader;
 mod set;
 mod storage;
