@@ -1,6 +1,8 @@
 //! What can go wrong with the source.
 
 use super::leveldb::LeveldbError;
+#[cfg(feature = "rocksdb")]
+use super::rocks::RocksError;
 use crate::{
     iavl::ReadError,
     model::{StoreKey, Version},
@@ -13,6 +15,10 @@ pub enum SourceError {
     /// The goleveldb reader failed.
     #[error(transparent)]
     Leveldb(#[from] LeveldbError),
+    /// The RocksDB reader failed.
+    #[cfg(feature = "rocksdb")]
+    #[error(transparent)]
+    Rocks(#[from] RocksError),
     /// A record of the rootmulti layout is damaged.
     #[error("record {record}: {what}")]
     Record {
@@ -59,6 +65,8 @@ impl SourceError {
             SourceError::Leveldb(error) => {
                 matches!(error, LeveldbError::Corrupt { .. } | LeveldbError::MissingFile { .. })
             }
+            #[cfg(feature = "rocksdb")]
+            SourceError::Rocks(error) => error.is_corruption(),
             SourceError::Record { .. } => true,
             SourceError::NoVersion
             | SourceError::InUse(_)

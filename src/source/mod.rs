@@ -10,6 +10,8 @@ mod error;
 mod feed;
 pub mod leveldb;
 mod memory;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
 mod rootmulti;
 
 use crate::{

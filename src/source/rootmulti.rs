@@ -32,14 +32,33 @@ pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceEr
         return Err(unrecognised("has no file CURRENT, so it is not a database directory".to_owned()));
     }
     if has(&|name| name.starts_with("OPTIONS-")) {
-        let engine = if has(&|name| name == "IDENTITY") { "RocksDB" } else { "PebbleDB" };
-        return Err(unrecognised(format!("is a {engine} database; this release reads goleveldb, the SDK's default")));
+        if has(&|name| name == "IDENTITY") {
+            return open_rocks(path, cache_bytes);
+        }
+        return Err(unrecognised("is a PebbleDB database; this release reads goleveldb and RocksDB".to_owned()));
     }
     if is_in_use(path) {
         return Err(SourceError::InUse(path.to_owned()));
     }
     let options = leveldb::Options { block_cache_bytes: cache_bytes, open_files: OPEN_FILES };
     Ok(Box::new(Rootmulti::new(leveldb::Leveldb::open(path, options)?)))
+}
+
+/// Most bytes of RocksDB's write-ahead logs that are read into memory. cosmos-db gives RocksDB 512 MiB of write buffers, and all
+/// that is in them when a node stops is in the logs only.
+#[cfg(feature = "rocksdb")]
+const ROCKS_LOG_BYTES: u64 = 1 << 30;
+
+#[cfg(feature = "rocksdb")]
+fn open_rocks(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceError> {
+    let bounds = super::rocks::Options { cache_bytes, open_files: OPEN_FILES, log_bytes: ROCKS_LOG_BYTES };
+    Ok(Box::new(Rootmulti::new(super::rocks::Rocks::open(path, bounds)?)))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn open_rocks(path: &Path, _: usize) -> Result<Box<dyn Source>, SourceError> {
+    let what = "is a RocksDB database, and this program was built without RocksDB".to_owned();
+    Err(SourceError::Unrecognised { path: path.display().to_string(), what })
 }
 
 /// Whether a goleveldb process has the database open: it keeps an exclusive flock on `LOCK`. Read from the kernel's list
