@@ -50,6 +50,13 @@ impl RocksError {
     pub(super) fn of(path: &Path, error: &rocksdb::Error) -> RocksError {
         let path = path.to_path_buf();
         let message = error.to_string();
+        // On opening, RocksDB blames its manifest for what it finds in tables. The manifest has been read by then, and is whole.
+        let message = match message.split_once("  The file ") {
+            Some((what, blamed)) if blamed.contains("MANIFEST") => {
+                format!("{what} (found on opening; the manifest is whole)")
+            }
+            _ => message,
+        };
         // A file that is gone is an input/output error to RocksDB once the database is open.
         let gone = message.contains("No such file or directory");
         match error.kind() {

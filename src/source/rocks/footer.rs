@@ -22,9 +22,9 @@ pub(super) fn objection(end: &[u8]) -> Option<String> {
         BLOCK_BASED if version > NEWEST => {
             Some(format!("a table of format {version}, of a newer RocksDB than this release reads (format {NEWEST})"))
         }
-        BLOCK_BASED if version < OLDEST => {
-            Some(format!("a table of format {version}, of a RocksDB older than this release reads (format {OLDEST}); {COMPACT}"))
-        }
+        BLOCK_BASED if version < OLDEST => Some(format!(
+            "a table of format {version}, of a RocksDB older than this release reads (format {OLDEST}); {COMPACT}"
+        )),
         LEVELDB => Some(format!("a table of format 0, of a LevelDB or a very old RocksDB; {COMPACT}")),
         PLAIN | PLAIN_OLD => Some("a plain table; nodes write block-based tables only".to_owned()),
         CUCKOO => Some("a cuckoo table; nodes write block-based tables only".to_owned()),

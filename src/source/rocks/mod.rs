@@ -1,11 +1,14 @@
 //! A strictly read-only reader of RocksDB directories, through the `rocksdb` library: opens a directory without locking,
 //! creating or changing anything, refuses what a node does not write, and hands out point look-ups.
 //!
-//! `open` owns what is checked before anything is read, `reader` the look-ups, `footer` what a table's last bytes tell of
-//! its format, `error` what RocksDB's words mean.
+//! `open` owns what is checked before anything is read, with `manifest`, `log`, `logs` (that nothing is missing between tables
+//! and logs) and `footer` (which format a table has), `reader` the look-ups, `error` what RocksDB's words mean.
 
 mod error;
 mod footer;
+mod log;
+mod logs;
+mod manifest;
 mod open;
 mod options;
 mod reader;

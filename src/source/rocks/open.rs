@@ -1,7 +1,7 @@
 //! Opening: refuses by name what no node writes, checks that all files are there and whole, replays the logs into memory.
 
-use super::{Options, Rocks, RocksError, footer, options};
-use rocksdb::DB;
+use super::{Options, Rocks, RocksError, footer, logs, manifest, options};
+use rocksdb::{DB, ErrorKind};
 use std::{
     fs::File,
     os::unix::fs::FileExt as _,
@@ -14,17 +14,21 @@ impl Rocks {
     /// # Errors
     /// The directory has column families, a key order, values outside tables or a table format that no node writes and this
     /// release reads; a file is missing, of another size than the manifest says, or damaged where it was read; the logs are
-    /// larger than allowed. A last record of a log that was never finished is no error: that is how a killed writer leaves it.
+    /// larger than allowed, or something is missing between them. A last record of the newest log that was never finished is
+    /// no error: that is how a killed writer leaves it.
     pub fn open(path: &Path, bounds: Options) -> Result<Rocks, RocksError> {
         let foreign = |what: String| RocksError::Foreign { path: path.to_path_buf(), what };
-        let logs = log_bytes(path)?;
-        if logs > bounds.log_bytes {
+        let numbers = manifest::read(path)?;
+        let live = logs::list(path, numbers.log)?;
+        let bytes: u64 = live.iter().map(|(.., bytes)| bytes).sum();
+        if bytes > bounds.log_bytes {
             return Err(foreign(format!(
-                "has {logs} bytes of write-ahead logs, which are read into memory, and at most {} are; start the node's \
-                 RocksDB once and have it flush",
+                "has {bytes} bytes of write-ahead logs, which are read into memory, and at most {} are: have the node's \
+                 RocksDB flush them into tables",
                 bounds.log_bytes
             )));
         }
+        logs::check(&live, numbers)?;
         let library = options::database(bounds);
         let failed = |error: rocksdb::Error| explained(path, &error);
         let families = DB::list_cf(&library, path).map_err(failed)?;
@@ -37,64 +41,70 @@ impl Rocks {
         }
         let db = DB::open_for_read_only(&library, path, false).map_err(failed)?;
         let rocks = Rocks { path: path.to_path_buf(), db, points: options::points() };
-        rocks.check_tables()?;
+        rocks.check_files()?;
         Ok(rocks)
     }
 
-    /// Looks at the end of each table the manifest names: it must be there, whole, and of a format that is read.
-    fn check_tables(&self) -> Result<(), RocksError> {
-        let blobs = self.db.property_int_value("rocksdb.num-blob-files").map_err(|error| RocksError::of(&self.path, &error))?;
+    /// Looks at each table the manifest names: it must be there, whole, and of a format that is read.
+    fn check_files(&self) -> Result<(), RocksError> {
+        let failed = |error: rocksdb::Error| RocksError::of(&self.path, &error);
+        let blobs = self.db.property_int_value("rocksdb.num-blob-files").map_err(failed)?;
         if blobs != Some(0) {
             let what = "keeps values in blob files, which no node's settings do".to_owned();
             return Err(RocksError::Foreign { path: self.path.clone(), what });
         }
-        let tables = self.db.live_files().map_err(|error| RocksError::of(&self.path, &error))?;
-        for table in tables {
+        for table in self.db.live_files().map_err(failed)? {
             let path = self.path.join(table.name.trim_start_matches('/'));
-            let mut end = [0; footer::BYTES as usize];
-            let file = File::open(&path).map_err(|error| unreadable(&path, error))?;
-            let size = file.metadata().map_err(|error| unreadable(&path, error))?.len();
+            let size = check_table(&path)?;
             if size != table.size as u64 {
                 let what = format!("it has {size} bytes, and the manifest says {}", table.size);
                 return Err(RocksError::Corrupt { path, what });
-            }
-            file.read_exact_at(&mut end, size.saturating_sub(footer::BYTES)).map_err(|error| unreadable(&path, error))?;
-            if let Some(what) = footer::objection(&end) {
-                return Err(RocksError::Foreign { path, what: format!("is {what}") });
             }
         }
         Ok(())
     }
 }
 
-fn unreadable(path: &Path, source: std::io::Error) -> RocksError {
-    let path = path.to_path_buf();
-    match source.kind() {
-        std::io::ErrorKind::NotFound => RocksError::Corrupt { path, what: "it is missing".to_owned() },
-        _ => RocksError::Io { path, source },
-    }
-}
-
-/// Bytes of all write-ahead logs in a directory.
-fn log_bytes(path: &Path) -> Result<u64, RocksError> {
-    let fail = |source| RocksError::Io { path: path.to_path_buf(), source };
-    let mut bytes = 0u64;
-    for entry in std::fs::read_dir(path).map_err(fail)? {
-        let path: PathBuf = entry.map_err(fail)?.path();
-        if path.extension().is_some_and(|found| found == "log") {
-            let found = path.metadata().map_err(|error| unreadable(&path, error))?;
-            bytes = bytes.saturating_add(found.len());
+/// Looks at a table's last bytes; returns the size.
+fn check_table(path: &Path) -> Result<u64, RocksError> {
+    let failed = |source: std::io::Error| {
+        let path = path.to_path_buf();
+        match source.kind() {
+            std::io::ErrorKind::NotFound => RocksError::Corrupt { path, what: "it is missing".to_owned() },
+            std::io::ErrorKind::UnexpectedEof => RocksError::Corrupt { path, what: "it is cut off".to_owned() },
+            _ => RocksError::Io { path, source },
         }
+    };
+    let mut end = [0; footer::BYTES as usize];
+    let file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    file.read_exact_at(&mut end, size.saturating_sub(footer::BYTES)).map_err(failed)?;
+    match footer::objection(&end) {
+        Some(what) => Err(RocksError::Foreign { path: path.to_path_buf(), what: format!("is {what}") }),
+        None => Ok(size),
     }
-    Ok(bytes)
 }
 
 /// RocksDB's error on opening.
 fn explained(path: &Path, error: &rocksdb::Error) -> RocksError {
     let message = error.to_string();
-    if message.contains("does not match existing comparator") {
+    if message.contains("does not match existing comparator") || message.contains("user-defined timestamps") {
         let what = format!("orders its keys otherwise than nodes do, or has timestamps in them: {message}");
         return RocksError::Foreign { path: path.to_path_buf(), what };
     }
+    // A table of a format that is not read counts as damage with RocksDB.
+    if error.kind() == ErrorKind::Corruption
+        && let Some(foreign) = tables(path).into_iter().find_map(|table| match check_table(&table) {
+            Err(error @ RocksError::Foreign { .. }) => Some(error),
+            _ => None,
+        })
+    {
+        return foreign;
+    }
     RocksError::of(path, error)
+}
+
+fn tables(path: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.extension().is_some_and(|found| found == "sst")).collect()
 }

@@ -4,6 +4,10 @@
 use super::Options as Bounds;
 use rocksdb::{BlockBasedOptions, Cache, DBRecoveryMode, InfoLogger, LogLevel, LruCacheOptions, Options, ReadOptions};
 
+/// Bytes read at once in runs. What RocksDB chooses by itself begins small and is a fifth slower; with more than this, records that
+/// lie far apart cost more than they have to.
+const READAHEAD: usize = 64 << 10;
+
 /// Options of a database that is only read.
 pub(super) fn database(bounds: Bounds) -> Options {
     let mut blocks = BlockBasedOptions::default();
@@ -43,5 +47,6 @@ pub(super) fn points() -> ReadOptions {
 pub(super) fn runs() -> ReadOptions {
     let mut read = points();
     read.fill_cache(false);
+    read.set_readahead_size(READAHEAD);
     read
 }
