@@ -10,5 +10,6 @@ mod leveldb;
 mod older_rocksdb;
 mod parity;
 mod reader;
+mod rocksdb_source;
 mod set;
 mod storage;

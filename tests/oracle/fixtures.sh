@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes tests/fixtures anew with mkv1, from the directory of the programs (default: bin beside this
 # script) into the directory given second (default: ../fixtures). Same flags, same hashes; the
-# files may differ in how goleveldb compacted them.
+# files may differ in how goleveldb compacted them. `pruned-rocksdb` takes the program of rocks.sh.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${1:-$here/bin}
@@ -21,3 +21,14 @@ make idle -stores 3 -versions 24 -keys 150 -updates 80 -val-min 0 -val-max 120 -
 make idle-pruned -stores 3 -versions 31 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 5 -changesets 3 -extra 6 -idle -pruning everything -cache 1 -write-buffer 64
 make nofast -stores 3 -versions 12 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 6 -changesets 5 -extra 3 -no-fast
 make unflushed -stores 3 -versions 14 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 7 -changesets 5 -extra 3 -write-buffer 192 -unclosed
+
+# The same as `pruned`, by cosmos-db on RocksDB: expected.json and changesets.bin are those of `pruned`.
+if [ -x "$bin/rocks/mkv1" ]; then
+    kept=$(mktemp -d)
+    "$bin/rocks/mkv1" -out "$kept" -every 1 -backend rocksdb -stores 4 -versions 25 -keys 220 -updates 120 -val-min 0 -val-max 160 -large 1 -seed 2 -changesets 5 -extra 3 -pruning everything -write-buffer 256 2>&1 | tail -1 | sed "s/^/pruned-rocksdb: /"
+    cmp "$kept/changesets.bin" "$out/pruned/changesets.bin"
+    rm -rf "${out:?}/pruned-rocksdb"
+    mkdir "$out/pruned-rocksdb"
+    mv "$kept/application.db" "$out/pruned-rocksdb/"
+    rm -rf "$kept"
+fi

@@ -2,7 +2,7 @@
 
 // torocks copies any goleveldb database into RocksDB, as cosmos-db configures it, or otherwise where flags say so.
 //
-//	go build -tags rocksdb -modfile rocks.mod ./torocks
+//	../rocks.sh
 //	torocks -from NAME/application.db -to DIR      writes DIR/application.db
 package main
 

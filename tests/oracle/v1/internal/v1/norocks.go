@@ -9,5 +9,5 @@ import (
 )
 
 func openRocksBuffered(string, int) (dbm.DB, error) {
-	return nil, errors.New("built without RocksDB: see rocks.mod")
+	return nil, errors.New("built without RocksDB: see rocks.sh")
 }
