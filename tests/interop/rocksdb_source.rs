@@ -33,7 +33,14 @@ fn load(from: &Path, to: &Path, options: &[&str]) {
     assert!(ldb.wait().unwrap().success());
 }
 
-fn records(set: &Set, source: &Path) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<(Vec<u8>, u64, Option<Vec<u8>>)>) {
+/// What a target holds: SC pairs, and SS records with their versions.
+#[derive(PartialEq)]
+struct Records {
+    pairs: Vec<(Vec<u8>, Vec<u8>)>,
+    entries: Vec<(Vec<u8>, u64, Option<Vec<u8>>)>,
+}
+
+fn records(set: &Set, source: &Path) -> Records {
     let dir = scratch();
     let mut run = Command::new(env!("CARGO_BIN_EXE_storeshift"));
     run.args(["run", "--at", "oldest", "--source", text(source), "--target", text(dir.path())]);
@@ -46,7 +53,7 @@ fn records(set: &Set, source: &Path) -> (Vec<(Vec<u8>, Vec<u8>)>, Vec<(Vec<u8>, 
         entries.push((entry.key.to_vec(), entry.version, entry.value.map(<[u8]>::to_vec)));
     });
     entries.sort();
-    (pairs, entries)
+    Records { pairs, entries }
 }
 
 #[test]
