@@ -88,6 +88,8 @@ fn of_source(error: &SourceError) -> Kind {
     match error {
         error if error.is_corruption() => Kind::Disagrees,
         SourceError::Lsm(LsmError::Io { .. }) => Kind::Retry,
+        #[cfg(feature = "rocksdb")]
+        SourceError::Rocks(error) if error.is_passing() => Kind::Retry,
         _ => Kind::Blocked,
     }
 }

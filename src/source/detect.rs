@@ -36,15 +36,31 @@ impl EngineKind {
 /// The directory is no database this release reads, or a node has it open; the error names what was found.
 pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceError> {
     let engine = detect(path)?;
-    if engine == EngineKind::RocksDb {
-        return Err(unrecognised(path, "is a RocksDB database; this release reads goleveldb and PebbleDB"));
-    }
     if is_in_use(path) {
         return Err(SourceError::InUse(path.to_owned()));
+    }
+    if engine == EngineKind::RocksDb {
+        return open_rocks(path, cache_bytes);
     }
     let options = lsm::Options { block_cache_bytes: cache_bytes, open_files: OPEN_FILES };
     let open = if engine == EngineKind::Pebble { pebble::open } else { leveldb::open };
     Ok(Box::new(Rootmulti::new(open(path, options)?)))
+}
+
+/// Most bytes of RocksDB's write-ahead logs that are read into memory. cosmos-db gives RocksDB 512 MiB of write buffers, and all
+/// that is in them when a node stops is in the logs only.
+#[cfg(feature = "rocksdb")]
+const ROCKS_LOG_BYTES: u64 = 1 << 30;
+
+#[cfg(feature = "rocksdb")]
+fn open_rocks(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceError> {
+    let bounds = super::rocks::Options { cache_bytes, open_files: OPEN_FILES, log_bytes: ROCKS_LOG_BYTES };
+    Ok(Box::new(Rootmulti::new(super::rocks::Rocks::open(path, bounds)?)))
+}
+
+#[cfg(not(feature = "rocksdb"))]
+fn open_rocks(path: &Path, _: usize) -> Result<Box<dyn Source>, SourceError> {
+    Err(unrecognised(path, "is a RocksDB database, and this program was built without RocksDB"))
 }
 
 /// Which engine wrote the directory, told by what is in it; nothing is opened but the newest options file and, where
@@ -230,7 +246,8 @@ mod tests {
     fn engines_are_told_apart_by_what_their_directories_have() {
         use EngineKind::{Goleveldb, Pebble, RocksDb};
         let current = ("CURRENT", "MANIFEST-000001\n");
-        let cases: [(&[(&str, &str)], Result<EngineKind, &[&str]>); 12] = [
+        type Found<'a> = Result<EngineKind, &'a [&'a str]>;
+        let cases: [(&[(&str, &str)], Found<'_>); 12] = [
             (&[current, ("000002.log", "")], Ok(Goleveldb)),
             (&[current, ("000005.ldb", "")], Ok(Goleveldb)),
             (&[current, ("OPTIONS-000003", PEBBLE), ("000005.sst", "")], Ok(Pebble)),

@@ -1,6 +1,8 @@
 //! What can go wrong with the source.
 
 use super::lsm::LsmError;
+#[cfg(feature = "rocksdb")]
+use super::rocks::RocksError;
 use crate::iavl::ReadError;
 use std::path::PathBuf;
 
@@ -10,6 +12,10 @@ pub enum SourceError {
     /// The reader of goleveldb and PebbleDB failed.
     #[error(transparent)]
     Lsm(#[from] LsmError),
+    /// The RocksDB reader failed.
+    #[cfg(feature = "rocksdb")]
+    #[error(transparent)]
+    Rocks(#[from] RocksError),
     /// A record of the rootmulti layout is damaged.
     #[error("record {record}: {what}")]
     Record {
@@ -44,6 +50,8 @@ impl SourceError {
             SourceError::Lsm(error) => {
                 matches!(error, LsmError::Corrupt { .. } | LsmError::MissingFile { .. })
             }
+            #[cfg(feature = "rocksdb")]
+            SourceError::Rocks(error) => error.is_corruption(),
             SourceError::Record { .. } => true,
             SourceError::NoVersion | SourceError::InUse(_) | SourceError::Unrecognised { .. } => false,
         }

@@ -14,6 +14,8 @@ pub mod leveldb;
 pub mod lsm;
 mod memory;
 pub mod pebble;
+#[cfg(feature = "rocksdb")]
+pub mod rocks;
 mod rootmulti;
 
 use crate::{

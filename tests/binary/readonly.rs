@@ -7,7 +7,7 @@ use crate::{
 
 #[test]
 fn no_command_changes_a_byte_a_name_or_a_time_in_the_source() {
-    for name in FIXTURES.into_iter().chain(LEGACY) {
+    for name in FIXTURES.into_iter().chain(LEGACY).chain(["pruned-rocksdb"]) {
         let home = fresh();
         let source = home.path().join("application.db");
         copy(&crate::helper::fixture(name), &source);
@@ -28,11 +28,38 @@ fn no_command_changes_a_byte_a_name_or_a_time_in_the_source() {
 }
 
 #[test]
+fn no_file_of_the_source_is_opened_for_writing_created_renamed_or_removed() {
+    if !strace::works() {
+        return;
+    }
+    for name in ["small", "pruned-rocksdb"] {
+        let home = fresh();
+        let source = home.path().join("application.db");
+        copy(&crate::helper::fixture(name), &source);
+        let job = Job::new(source.clone(), &[]);
+        let calls = strace::calls_on_files(&job.args("run", &[]));
+        let on_source: Vec<&str> = calls.lines().filter(|call| call.contains(&text(&source))).collect();
+        let reads = |call: &&&str| {
+            let opened = call.contains("O_RDONLY") && !call.contains("O_CREAT") && !call.contains("O_TRUNC");
+            // RocksDB makes sure that its directory is there, which it is.
+            opened || call.contains("mkdir") && call.contains("EEXIST")
+        };
+        let others: Vec<_> = on_source.iter().filter(|call| !reads(call)).collect();
+        assert!(on_source.len() > 5 && others.is_empty(), "{name}: {others:#?}");
+    }
+}
+
+#[test]
 fn a_source_without_write_permission_is_migrated() {
+    without_write_permission("nofast");
+    without_write_permission("pruned-rocksdb");
+}
+
+fn without_write_permission(name: &str) {
     use std::os::unix::fs::PermissionsExt as _;
     let home = fresh();
     let source = home.path().join("application.db");
-    copy(&crate::helper::fixture("nofast"), &source);
+    copy(&crate::helper::fixture(name), &source);
     for entry in std::fs::read_dir(&source).unwrap() {
         let path = entry.unwrap().path();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o444)).unwrap();

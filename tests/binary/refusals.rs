@@ -167,10 +167,10 @@ fn what_is_no_leveldb_database_is_refused_before_anything_is_written() {
 }
 
 #[test]
-fn a_rocksdb_directory_is_no_source() {
+fn a_target_is_no_source() {
     let job = caught_up("nofast", &[]);
-    let other = Job::new(job.target().join("sc"), &[]);
-    refused(&other, &[], 4, &["sc"]);
+    refused(&Job::new(job.target().join("sc"), &[]), &[], 4, &["no committed version"]);
+    refused(&Job::new(job.target().join("ss"), &[]), &[], 4, &["ss", "state_storage"]);
 }
 
 #[test]

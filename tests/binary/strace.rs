@@ -53,3 +53,14 @@ pub fn slowed(args: &[String], milliseconds: u32) -> Child {
     let delay = format!("delay_enter={}", milliseconds * 1000);
     traced("fdatasync", &delay).args(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
 }
+
+/// Runs the binary to a good end and returns its calls that open, make, change or remove files.
+pub fn calls_on_files(args: &[String]) -> String {
+    let trace = tempfile::NamedTempFile::new().unwrap();
+    let calls = "trace=open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,unlink,unlinkat,rmdir,link,linkat,symlink,\
+                 symlinkat,truncate,chmod,fchmodat,chown,fchownat,utimensat,mknod,mknodat,setxattr";
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-s", "4096", "-e", calls, "-o"]).arg(trace.path()).arg(binary()).args(args);
+    Ran::from(command.output().unwrap()).expect(0, &[]);
+    std::fs::read_to_string(trace.path()).unwrap()
+}

@@ -11,5 +11,6 @@ mod older_rocksdb;
 mod parity;
 mod pebble;
 mod reader;
+mod rocksdb_source;
 mod set;
 mod storage;

@@ -12,7 +12,8 @@ fn unhex(text: &str) -> Vec<u8> {
     (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
 }
 
-fn tools_are_there() -> bool {
+/// Whether the older release's tools can be run; says so if not.
+pub fn tools_are_there() -> bool {
     let there = is_there("ldb", "--version") && is_there("sst_dump", "--help");
     if !there {
         skipped("rocksdb-tools (ldb, sst_dump)");

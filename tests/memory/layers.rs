@@ -257,6 +257,19 @@ fn the_layers_have_no_circles() {
 }
 
 #[test]
+fn only_two_places_know_rocksdb() {
+    let places = ["target/rocks/", "source/rocks/"];
+    let sources = sources();
+    let knows = |source: &&Source| source.code().contains("rocksdb::");
+    let others: Vec<_> =
+        sources.iter().filter(knows).filter(|s| !places.iter().any(|p| s.path.starts_with(p))).collect();
+    assert!(others.is_empty(), "{:?}", others.iter().map(|source| &source.path).collect::<Vec<_>>());
+    for place in places {
+        assert!(sources.iter().filter(knows).any(|source| source.path.starts_with(place)), "{place}");
+    }
+}
+
+#[test]
 fn every_file_opens_by_saying_what_it_owns() {
     for source in sources() {
         assert!(source.text.starts_with("//! "), "src/{} does not open with //!", source.path);

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Makes tests/fixtures anew with mkv1 and mkv0, from the directory of the programs (default: bin beside
 # this script) into the directory given second (default: ../fixtures); after that, names of sets: these only.
-# Same flags, same hashes; the files may differ in how goleveldb compacted them.
+# Same flags, same hashes; the files may differ in how goleveldb compacted them. `pruned-rocksdb` takes
+# the program of rocks.sh.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${1:-$here/bin}
@@ -62,3 +63,14 @@ legacy mixed $common -versions 16 -idle 16 -still 17 -still 18 -seed 11 -write-b
 legacy mixed-pruned $common -versions 17 -idle 17 -still 18 -seed 12 -write-buffer 64 -- -versions 15 -extra 3 -pruning everything -write-buffer 64
 legacy mixed-upgrade $common -versions 9 -upgrade-at 13 -still 10 -seed 13 -write-buffer 64 -- -versions 7 -extra 3 -write-buffer 64
 legacy mixed-clash -stores 1 -keys 12 -updates 6 -val-max 30 -val-min 0 -large 0 -versions 17 -idle 24 -still 18 -seed 14 -- -versions 7 -extra 3
+
+# The same as `pruned`, by cosmos-db on RocksDB: expected.json and changesets.bin are those of `pruned`.
+if [ -x "$bin/rocks/mkv1" ] && wanted pruned-rocksdb; then
+    kept=$(mktemp -d)
+    "$bin/rocks/mkv1" -out "$kept" -every 1 -backend rocksdb -stores 4 -versions 25 -keys 220 -updates 120 -val-min 0 -val-max 160 -large 1 -seed 2 -changesets 5 -extra 3 -pruning everything -write-buffer 256 2>&1 | tail -1 | sed "s/^/pruned-rocksdb: /"
+    cmp "$kept/changesets.bin" "$out/pruned/changesets.bin"
+    rm -rf "${out:?}/pruned-rocksdb"
+    mkdir "$out/pruned-rocksdb"
+    mv "$kept/application.db" "$out/pruned-rocksdb/"
+    rm -rf "$kept"
+fi

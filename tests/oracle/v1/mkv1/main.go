@@ -33,7 +33,7 @@ import (
 func main() {
 	log.SetFlags(0)
 	var c wl.Config
-	backend := flag.String("backend", "goleveldb", "goleveldb or pebbledb")
+	backend := flag.String("backend", "goleveldb", "goleveldb, pebbledb, or (built with -tags rocksdb) rocksdb")
 	flag.IntVar(&c.Stores, "stores", 10, "stores with keys")
 	versions := flag.Int("versions", 20, "versions to commit")
 	flag.IntVar(&c.Keys, "keys", 1000, "initial keys per store")
@@ -55,7 +55,7 @@ func main() {
 	initial := flag.Int64("initial-version", 1, "first version")
 	cont := flag.Bool("continue", false, "go on with the database in -out, as its expected.json says, for -versions more versions; mkv0 may have made it")
 	idle := flag.Bool("idle", false, "also stores that are idle, of one leaf, emptied or collapsed at the latest version, see wl/idle.go")
-	buffer := flag.Int("write-buffer", 0, "goleveldb write buffer in KiB; a small one spreads a small set over several tables and levels (0: as cosmos-db has it)")
+	buffer := flag.Int("write-buffer", 0, "write buffer of goleveldb or RocksDB in KiB; a small one spreads a small set over several tables and levels (0: as cosmos-db has it)")
 	unclosed := flag.Bool("unclosed", false, "leave the database as a kill would: nothing is closed, the last versions are in the write-ahead log only")
 	flag.Parse()
 	if *out == "" {
@@ -189,9 +189,11 @@ func main() {
 		check(mark(*backend, *out, exp))
 	}
 	check(exp.Save(filepath.Join(*out, "expected.json")))
-	for _, n := range []string{"LOG", "LOG.old", "LOCK", "CURRENT.bak"} { // goleveldb makes them anew
-		if err := os.Remove(filepath.Join(*out, "application.db", n)); err != nil && !os.IsNotExist(err) {
-			check(err)
+	for _, n := range []string{"LOG", "LOG.old*", "LOCK", "CURRENT.bak"} { // the engines make them anew
+		found, err := filepath.Glob(filepath.Join(*out, "application.db", n))
+		check(err)
+		for _, path := range found {
+			check(os.Remove(path))
 		}
 	}
 }

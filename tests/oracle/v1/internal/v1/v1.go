@@ -33,8 +33,11 @@ func OpenDB(backend, dir string) (dbm.DB, error) {
 	return dbm.NewDB("application", dbm.BackendType(backend), dir)
 }
 
-// OpenBuffered is OpenDB with another goleveldb write buffer, in KiB; 0 leaves it as it is.
+// OpenBuffered is OpenDB with another write buffer of goleveldb or RocksDB, in KiB; 0 leaves it as it is.
 func OpenBuffered(backend, dir string, kib int) (dbm.DB, error) {
+	if kib != 0 && backend == "rocksdb" {
+		return openRocksBuffered(dir, kib)
+	}
 	if kib == 0 || backend != "goleveldb" {
 		return OpenDB(backend, dir)
 	}

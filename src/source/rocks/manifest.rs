@@ -1,0 +1,89 @@
+//! What the manifest says of the logs: from which number on they count, and which sequence number is in tables at least.
+//!
+//! Source: RocksDB's `db/version_edit.h`. An edit begins with its numbers, each behind a tag; files follow, which RocksDB reads.
+
+use super::{
+    RocksError,
+    log::{End, walk},
+};
+use std::path::{Path, PathBuf};
+
+/// The manifest's numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Numbers {
+    /// Logs below this number are not replayed.
+    pub(super) log: u64,
+    /// The last sequence number when the manifest was written last.
+    pub(super) sequence: u64,
+}
+
+/// Reads the manifest that `CURRENT` names.
+pub(super) fn read(directory: &Path) -> Result<Numbers, RocksError> {
+    let path = current(directory)?;
+    let mut numbers = Numbers::default();
+    let end = walk(&path, 0, |_, edit| {
+        scalars(edit, &mut numbers);
+        Ok(())
+    })?;
+    match end {
+        End::Torn(offset) => Err(RocksError::Corrupt {
+            path,
+            what: format!(
+                "it ends inside the record at byte {offset}: its writer was cut off there, or it is damaged. A good copy, or a \
+                 node that is started once and stopped, has a whole one"
+            ),
+        }),
+        End::Whole | End::Opaque => Ok(numbers),
+    }
+}
+
+fn current(directory: &Path) -> Result<PathBuf, RocksError> {
+    let path = directory.join("CURRENT");
+    let named = std::fs::read(&path).map_err(|source| RocksError::Io { path: path.clone(), source })?;
+    let name = std::str::from_utf8(&named).ok().and_then(|name| name.strip_suffix('\n'));
+    match name.filter(|name| name.starts_with("MANIFEST-") && !name.contains('/')) {
+        Some(name) if directory.join(name).exists() => Ok(directory.join(name)),
+        Some(name) => Err(RocksError::Corrupt {
+            path: directory.join(name),
+            what: "it is missing, and CURRENT names it".to_owned(),
+        }),
+        None => Err(RocksError::Corrupt { path, what: "it names no manifest".to_owned() }),
+    }
+}
+
+/// The numbers at the begin of an edit.
+fn scalars(mut edit: &[u8], numbers: &mut Numbers) {
+    while let Some(tag) = varint(&mut edit) {
+        match tag {
+            // The comparator's name, the database's identity and what else older releases may skip.
+            1 | 8192.. => {
+                let Some(after) = varint(&mut edit).and_then(|length| edit.get(usize::try_from(length).ok()?..)) else {
+                    return;
+                };
+                edit = after;
+            }
+            2 | 3 | 4 | 9 | 10 | 203 => {
+                let Some(number) = varint(&mut edit) else { return };
+                match tag {
+                    2 => numbers.log = numbers.log.max(number),
+                    4 => numbers.sequence = numbers.sequence.max(number),
+                    _ => {}
+                }
+            }
+            _ => return,
+        }
+    }
+}
+
+fn varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some(value);
+        }
+    }
+    None
+}
