@@ -190,7 +190,7 @@ fn kill_everywhere(name: &'static str, more: &[&str], begin: &dyn Fn(&Path), poi
 
 /// Where legacy versions are replayed, and a boundary to current ones is crossed.
 #[test]
-fn killed_at_every_eighth_sync_rename_and_removal_of_a_legacy_history_it_carries_on_to_the_same_target() {
+fn killed_at_many_syncs_of_a_legacy_history_a_migration_carries_on_to_the_same_target() {
     let mut table = Table::new();
     for name in ["legacy", "mixed", "mixed-upgrade"] {
         let more = whole_history(name);
@@ -201,11 +201,11 @@ fn killed_at_every_eighth_sync_rename_and_removal_of_a_legacy_history_it_carries
         let born = Job::of(name, more);
         strace::killed_at(&born.args("run", &[]), "rename", 2).unwrap();
         for points in [&CALLS[..2], &FILES[..3]] {
-            let found = kill_everywhere(name, more, &|target| copy(&born.target(), target), points, 8);
+            let found = kill_everywhere(name, more, &|target| copy(&born.target(), target), points, 20);
             found.into_iter().for_each(|(place, kills)| *table.entry(place).or_default() += kills);
         }
     }
-    let kills = print("legacy histories, at every eighth sync", &table);
+    let kills = print("legacy histories, at every twentieth sync", &table);
     assert!(!strace::works() || kills >= 20 && table.contains_key("Syncing"), "{kills}: {table:?}");
 }
 

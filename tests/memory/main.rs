@@ -3,6 +3,7 @@
 //!
 //! They build and pass without RocksDB: `cargo test --release --no-default-features --test memory`.
 
+mod carried;
 mod corpus;
 mod histories;
 mod journal;
