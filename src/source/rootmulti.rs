@@ -1,6 +1,6 @@
 //! The rootmulti layout of store/v1: `s/latest`, `s/<version>`, and one IAVL tree per store under `s/k:<store>/`.
 
-use super::{Engine, PointReader, Source, SourceError, StoreRoot, commit_info, leveldb};
+use super::{Engine, PointReader, Source, SourceError, StoreRoot, commit_info, leveldb, snapshot};
 use crate::{
     iavl::{Access, NodeKey, NodeReader, ReadError, RootRecord},
     model::{CommitInfo, StoreKey, Version},
@@ -29,6 +29,10 @@ pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceEr
         return Err(unrecognised("is a node's data directory: give the application.db inside it".to_owned()));
     }
     if !has(&|name| name == "CURRENT") {
+        if let Some(snapshot) = snapshot::suggestion(path) {
+            let what = format!("has state sync snapshots in it: give one of them, e.g. {}", snapshot.display());
+            return Err(unrecognised(what));
+        }
         return Err(unrecognised("has no file CURRENT, so it is not a database directory".to_owned()));
     }
     if has(&|name| name.starts_with("OPTIONS-")) {
@@ -44,7 +48,7 @@ pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceEr
 
 /// Whether a goleveldb process has the database open: it keeps an exclusive flock on `LOCK`. Read from the kernel's list
 /// of locks, because trying the lock ourselves could make a node fail that starts at that very moment.
-fn is_in_use(path: &Path) -> bool {
+pub(super) fn is_in_use(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let (Ok(lock), Ok(locks)) = (path.join("LOCK").metadata(), std::fs::read_to_string("/proc/locks")) else {
         return false;
