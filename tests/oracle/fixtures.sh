@@ -21,3 +21,17 @@ make idle -stores 3 -versions 24 -keys 150 -updates 80 -val-min 0 -val-max 120 -
 make idle-pruned -stores 3 -versions 31 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 5 -changesets 3 -extra 6 -idle -pruning everything -cache 1 -write-buffer 64
 make nofast -stores 3 -versions 12 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 6 -changesets 5 -extra 3 -no-fast
 make unflushed -stores 3 -versions 14 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 7 -changesets 5 -extra 3 -write-buffer 192 -unclosed
+
+# State sync snapshots of versions that changesets.bin goes on from, as they lie in a node's data directory.
+snapshot() {
+    rm -rf "${out:?}/$1/snapshots"
+    tmp=$(mktemp -d)
+    "$bin/snapv1" -dir "$out/$1" -version "$2" -out "$tmp"
+    rm -f "$tmp/snapshots/metadata.db/LOG" "$tmp/snapshots/metadata.db/LOCK" "$tmp/snapshots/metadata.db/CURRENT.bak"
+    mv "$tmp/snapshots" "$out/$1/snapshots"
+    rm -rf "$tmp"
+}
+
+snapshot initial 1000008
+snapshot idle 1
+snapshot nofast 8
