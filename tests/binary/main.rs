@@ -10,4 +10,5 @@ mod kill;
 mod plant;
 mod readonly;
 mod refusals;
+mod snapshot;
 mod strace;

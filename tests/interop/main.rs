@@ -11,4 +11,5 @@ mod older_rocksdb;
 mod parity;
 mod reader;
 mod set;
+mod snapshot;
 mod storage;
