@@ -4,6 +4,8 @@
 use crate::support::random::{Random, seed};
 use std::{fs, path::Path};
 
+#[path = "../../fuzz/bodies/changeset_file.rs"]
+mod changeset_file;
 #[path = "../../fuzz/bodies/commit_info.rs"]
 mod commit_info;
 #[path = "../../fuzz/bodies/legacy_record.rs"]
@@ -20,11 +22,14 @@ mod machine_events;
 mod node_record;
 #[path = "../../fuzz/bodies/proof.rs"]
 mod proof;
+#[path = "../../fuzz/bodies/snapshot_stream.rs"]
+mod snapshot_stream;
 
 /// A fuzz target's name and its body.
 type Body = (&'static str, fn(&[u8]));
 
 const BODIES: &[Body] = &[
+    ("changeset_file", changeset_file::run),
     ("commit_info", commit_info::run),
     ("legacy_record", legacy_record::run),
     ("leveldb_block", leveldb_block::run),
@@ -33,6 +38,7 @@ const BODIES: &[Body] = &[
     ("machine_events", machine_events::run),
     ("node_record", node_record::run),
     ("proof", proof::run),
+    ("snapshot_stream", snapshot_stream::run),
 ];
 
 fn root() -> &'static Path {

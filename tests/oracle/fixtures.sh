@@ -74,3 +74,18 @@ if [ -x "$bin/rocks/mkv1" ] && wanted pruned-rocksdb; then
     mv "$kept/application.db" "$out/pruned-rocksdb/"
     rm -rf "$kept"
 fi
+
+# State sync snapshots of versions that changesets.bin goes on from, as they lie in a node's data directory.
+snapshot() {
+    wanted "$1" || return 0
+    rm -rf "${out:?}/$1/snapshots"
+    tmp=$(mktemp -d)
+    "$bin/snapv1" -dir "$out/$1" -version "$2" -out "$tmp"
+    rm -f "$tmp/snapshots/metadata.db/LOG" "$tmp/snapshots/metadata.db/LOCK" "$tmp/snapshots/metadata.db/CURRENT.bak"
+    mv "$tmp/snapshots" "$out/$1/snapshots"
+    rm -rf "$tmp"
+}
+
+snapshot initial 1000008
+snapshot idle 1
+snapshot nofast 8
