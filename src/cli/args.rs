@@ -52,7 +52,8 @@ pub enum Command {
 
 #[derive(Debug, ClapArgs)]
 pub struct What {
-    /// The application.db directory of the node (store/v1, goleveldb), or a state sync snapshot, data/snapshots/HEIGHT/FORMAT
+    /// The application.db directory of the node (store/v1, on goleveldb, PebbleDB or RocksDB), or a state sync snapshot,
+    /// data/snapshots/HEIGHT/FORMAT
     #[arg(long, value_name = "DIR", required_unless_present = "plan", conflicts_with = "plan")]
     source: Option<PathBuf>,
     /// A directory of changeset files with the versions after the source's newest
