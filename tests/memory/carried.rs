@@ -19,7 +19,7 @@ use storeshift::{
     model::{CommitInfo, StoreKey, Version},
     plan::{At, Parts, Plan, Tuning},
     source::{Engine, MemoryEngine, PointReader, Rootmulti, Source as _, SourceError},
-    target::{Commitment as _, MemoryStorage, Storage as _},
+    target::{Commitment as _, MemoryStorage, Outage, Storage as _},
 };
 
 /// A chain's database had IAVL up to 0.20 written its versions up to this one.
@@ -95,6 +95,31 @@ fn what_a_current_version_removed_from_a_legacy_tree_is_removed_from_a_target_wi
         assert_pairs(&world.ss, "store1", 1, &[("a", "1"), ("b", "1")]);
         assert_pairs(&world.ss, "store1", 2, &[("a", "2")]);
     }
+}
+
+/// A crash can leave SC ahead of SS, which then catches up on its own.
+#[test]
+fn a_crash_anywhere_while_versions_over_a_legacy_tree_are_applied_ends_in_the_same_target() {
+    let mut chain = Chain::with_stores(&["store1"]);
+    let pair = |key: &str, value: &str| (key.as_bytes().to_vec(), Some(value.as_bytes().to_vec()));
+    chain.commit(&vec![("store1", vec![pair("a", "1"), pair("b", "1")])]);
+    chain.commit(&vec![("store1", vec![pair("a", "2"), (b"b".to_vec(), None)])]);
+    chain.commit(&vec![("store1", vec![pair("c", "3")])]);
+    let carried = carried(&chain, &["store1"], 1);
+    let born = world(&carried, At::Version(Version(1)), true);
+    let (whole, outage) = (born.fork(), Outage::never());
+    whole.open(&outage).unwrap().run().unwrap();
+    let mut apart = 0;
+    for point in 0..outage.seen() {
+        let world = born.fork();
+        if let Ok(mut migrator) = world.open(&Outage::after(point)) {
+            let _ = migrator.run();
+        }
+        apart += u32::from(world.sc.latest().unwrap() > world.ss.latest().unwrap());
+        open(&world).run().unwrap();
+        assert!(*world.sc.data() == *whole.sc.data() && *world.ss.data() == *whole.ss.data(), "died at {point}");
+    }
+    assert!(apart > 0, "SC was never ahead of SS");
 }
 
 /// IAVL up to 0.20 gives nodes that are set before a tree's first commit version 1, whatever version it is committed as.
