@@ -10,7 +10,6 @@ use crate::{
     journal::{Journal, JournalError, Lock, status},
     machine::Phase,
     migrator::{self, Status},
-    source,
     target::Place,
 };
 
@@ -27,12 +26,12 @@ pub fn run(args: Args) -> Result<(), Error> {
 
 fn plan(args: PlanArgs) -> Result<(), Error> {
     let (paths, plan, tuning) = args.what.resolve()?;
-    let source = source::open(&paths.source, tuning.source_cache())?;
-    let estimate = migrator::estimate(source.as_ref(), &paths, &plan, tuning)?;
+    let peek = migrator::peek(&paths, tuning)?;
+    let estimate = migrator::estimate(peek.source.as_ref(), &paths, &plan, tuning)?;
     if args.json {
         report::json(&estimate);
     } else {
-        report::estimate(&estimate, &paths, &plan);
+        report::estimate(&estimate, &paths, &plan, peek.checkpoint());
     }
     estimate.check()
 }

@@ -5,6 +5,7 @@
 
 mod estimate;
 mod open;
+mod reading;
 mod recorder;
 mod running;
 mod status;
@@ -18,13 +19,14 @@ use crate::{
     phases::{self, PhaseError, Work, join::Joint, prove::Written},
     plan::Tuning,
     progress::{Counts, Progress, Stop, raise},
-    source::{Feed, RetainedVersions, Source},
+    source::{Feed, RetainedVersions, Source, checkpoint::Checkpoint},
     target::Target,
 };
 use std::{sync::Arc, time::Instant};
 
 pub use estimate::{Estimate, StoreEstimate, estimate};
 pub use open::{abort, inspect, open};
+pub use reading::{Peek, peek};
 pub use recorder::Recorder;
 pub use running::Running;
 pub use status::Status;
@@ -46,6 +48,9 @@ pub enum Outcome {
     },
 }
 
+/// Whether a checkpoint was made by this process, or serves on from an earlier run.
+pub type IsNew = bool;
+
 /// One job on one source and one target.
 pub struct Migrator {
     source: Arc<dyn Source>,
@@ -58,6 +63,8 @@ pub struct Migrator {
     progress: Arc<Progress>,
     stop: Stop,
     place: Option<crate::target::Place>,
+    checkpoint: Option<(Checkpoint, IsNew)>,
+    _held: Option<reading::Held>,
     // Held as long as the job is open; dropped last, after the engines are closed.
     _lock: Option<Lock>,
 }
@@ -104,6 +111,8 @@ impl Migrator {
             progress: Arc::default(),
             stop: Stop::default(),
             place: None,
+            checkpoint: None,
+            _held: None,
             _lock: None,
         };
         migrator.take_stock()?;
@@ -149,6 +158,12 @@ impl Migrator {
     #[must_use]
     pub fn job(&self) -> &Job {
         &self.job
+    }
+
+    /// The checkpoint that is read, if it is one of a running node, and whether it was made just now.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<(&Checkpoint, IsNew)> {
+        self.checkpoint.as_ref().map(|(checkpoint, is_new)| (checkpoint, *is_new))
     }
 
     /// Journal and state.
@@ -239,8 +254,9 @@ impl Migrator {
             Step::Wait(verdict) => return Err(PhaseError::Record(Box::new(Error::Halted(verdict)))),
             Step::Finished => {
                 let version = self.recorder.state().phase.applied().unwrap_or_default();
+                let app_hash = self.done_app_hash(version)?;
                 self.clean_up()?;
-                return Ok(Some(Outcome::Done { version, app_hash: self.done_app_hash(version)? }));
+                return Ok(Some(Outcome::Done { version, app_hash }));
             }
             Step::Wipe => {
                 return Err(PhaseError::Record(Box::new(Error::Blocked {
@@ -406,7 +422,9 @@ impl Migrator {
     }
 
     fn clean_up(&self) -> Result<(), PhaseError> {
-        Ok(self.place.as_ref().map_or(Ok(()), |place| place.remove_temporary())?)
+        let Some(place) = &self.place else { return Ok(()) };
+        place.remove_temporary()?;
+        reading::discard(place, self.recorder.journal()).map_err(recorded)
     }
 
     fn all_chunks(&self) -> Result<Vec<Chunk>, Error> {

@@ -3,7 +3,10 @@
 //! Owns the order in which a job comes into being (journal first, then the engines' directories) and goes (engines'
 //! directories first, journal last), and every refusal to work on what is not ours.
 
-use super::{Migrator, estimate};
+use super::{
+    Migrator, estimate,
+    reading::{self, Reading},
+};
 use crate::{
     error::Error,
     journal::{Job, Journal, JournalError, Lock, SourceIdentity},
@@ -11,7 +14,7 @@ use crate::{
     model::JobId,
     phases,
     plan::{At, Parts, Paths, Plan, Tuning},
-    source::{self, Source},
+    source::{self, Source, checkpoint},
     target::{Place, Target},
 };
 use std::{
@@ -29,9 +32,9 @@ use std::{
 pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Error> {
     plan.check()?;
     tuning.check()?;
-    let paths = &Paths { source: resolve(&paths.source), target: resolve(&paths.target) };
-    keep_apart(paths)?;
+    let paths = &resolved(paths)?;
     let place = Place::new(&paths.target);
+    let mut new = None;
     if !Journal::exists(&place.journal()) {
         if let Some(occupied) = place.occupied()? {
             return Err(Error::Blocked {
@@ -41,12 +44,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
                     .to_owned(),
             });
         }
-        let source = source::open(&paths.source, tuning.source_cache())?;
-        let job = plan_job(source.as_ref(), plan)?;
-        // Finding the oldest version takes a look at every version, which is done by now.
-        let found = Plan { at: At::Version(job.source.height), ..plan.clone() };
-        estimate(source.as_ref(), paths, &found, tuning)?.check()?;
-        begin(&place, &job)?;
+        new = prepare(paths, &place, plan, tuning)?;
     }
     let lock = Lock::take(&place.journal())?;
     let journal = Journal::open(&place.journal())?;
@@ -62,20 +60,63 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     }
     let state = journal.state()?;
     refuse_aborted(&state)?;
-    let source: Option<Arc<dyn Source>> = match source::open(&paths.source, tuning.source_cache()) {
-        Ok(source) => Some(Arc::from(source)),
+    if matches!(state.phase, Phase::Done { .. }) {
         // Nothing is left to be read from it, and an operator may well have removed it by now.
-        Err(_) if matches!(state.phase, Phase::Done { .. }) => None,
-        Err(error) => return Err(error.into()),
+        let source = source::open(&paths.source, tuning.source_cache()).ok().map(Arc::from);
+        return assemble(place, source, journal, job, tuning, lock);
+    }
+    let reading = match new {
+        Some(reading) => reading,
+        None => reading::resume(paths, &place, tuning, &journal)?,
     };
-    assemble(place, source, journal, job, tuning, lock)
+    let source: Arc<dyn Source> = Arc::from(source::open(&reading.path, tuning.source_cache())?);
+    if reading.is_new {
+        reading::check_retained(&state, source.as_ref())?;
+    }
+    let mut migrator = assemble(place, Some(source), journal, job, tuning, lock)?;
+    migrator.checkpoint = reading.checkpoint.map(|checkpoint| (checkpoint, reading.is_new));
+    Ok(migrator)
+}
+
+/// Reads what a new job is to be of, and has it begin. Gives back the checkpoint that was made for that, if one was.
+fn prepare(paths: &Paths, place: &Place, plan: &Plan, tuning: Tuning) -> Result<Option<Reading>, Error> {
+    reading::clear_moments(&reading::place_of(paths, place));
+    let was_there = place.root().exists();
+    // A checkpoint is made in the target's directory, so nobody else may begin a job there meanwhile.
+    let lock = reading::is_live(paths).then(|| Lock::take(&place.journal())).transpose()?;
+    let prepared = (|| {
+        let reading = reading::begin(paths, place, tuning)?;
+        let source = source::open(&reading.path, tuning.source_cache())?;
+        let job = plan_job(source.as_ref(), plan)?;
+        // Finding the oldest version takes a look at every version, which is done by now.
+        let found = Plan { at: At::Version(job.source.height), ..plan.clone() };
+        estimate(source.as_ref(), paths, &found, tuning)?.check()?;
+        Ok((reading, job))
+    })();
+    let live = lock.is_some();
+    match prepared {
+        Ok((reading, job)) => {
+            let lock = lock.map_or_else(|| Lock::take(&place.journal()), Ok)?;
+            begin(place, &job, reading.checkpoint.as_ref().map(|checkpoint| checkpoint.path.as_path()))?;
+            drop(lock);
+            Ok(live.then_some(reading))
+        }
+        Err(error) => {
+            if live {
+                // Whatever is refused leaves no trace; what cannot be removed now, the next run removes.
+                let _ = checkpoint::remove(&reading::place_of(paths, place));
+                leave(place, !was_there);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Opens a job that exists, for commands that need no plan; without a source only what the target alone can answer works.
 ///
 /// # Errors
 /// There is no job, or as [`open`].
-pub fn inspect(target: &Path, source: Option<&Path>, tuning: Tuning) -> Result<Migrator, Error> {
+pub fn inspect(target: &Path, source_path: Option<&Path>, tuning: Tuning) -> Result<Migrator, Error> {
     let place = Place::new(&resolve(target));
     if !Journal::exists(&place.journal()) {
         return Err(no_job(target));
@@ -84,11 +125,15 @@ pub fn inspect(target: &Path, source: Option<&Path>, tuning: Tuning) -> Result<M
     let journal = Journal::open(&place.journal())?;
     let job = journal.job()?;
     refuse_aborted(&journal.state()?)?;
-    let source: Option<Arc<dyn Source>> = match source {
-        Some(path) => Some(Arc::from(source::open(&resolve(path), tuning.source_cache())?)),
-        None => None,
-    };
-    assemble(place, source, journal, job, tuning, lock)
+    let (mut source, mut held) = (None, None);
+    if let Some(path) = source_path {
+        let paths = Paths { source: path.to_owned(), target: target.to_owned(), checkpoint: None };
+        let peek = reading::peek(&paths, tuning)?;
+        (source, held) = (Some(Arc::from(peek.source)), Some(peek.held));
+    }
+    let mut migrator = assemble(place, source, journal, job, tuning, lock)?;
+    migrator._held = held;
+    Ok(migrator)
 }
 
 /// Wipes the target of a job and then its journal. The source is as it was. Repeatable until there is nothing left.
@@ -98,7 +143,15 @@ pub fn inspect(target: &Path, source: Option<&Path>, tuning: Tuning) -> Result<M
 pub fn abort(target: &Path) -> Result<(), Error> {
     let place = Place::new(&resolve(target));
     if !Journal::exists(&place.journal()) {
-        return Err(no_job(target));
+        // A run may have been interrupted while it made its checkpoint.
+        if !place.checkpoint().exists() {
+            return Err(no_job(target));
+        }
+        let lock = Lock::take(&place.journal())?;
+        checkpoint::remove(&place.checkpoint()).map_err(source::SourceError::from)?;
+        drop(lock);
+        leave(&place, true);
+        return Ok(());
     }
     let lock = Lock::take(&place.journal())?;
     let journal = Journal::open(&place.journal())?;
@@ -117,13 +170,20 @@ pub fn abort(target: &Path) -> Result<(), Error> {
         _ => recorder.record(&Event::Aborted, &crate::journal::Writes::Nothing)?,
     }
     place.wipe()?;
+    reading::discard(&place, recorder.journal())?;
     recorder.into_journal().destroy()?;
     drop(lock);
-    // Only empty directories are left; whatever else somebody put there stays.
+    leave(&place, true);
+    Ok(())
+}
+
+/// Only empty directories are left; whatever else somebody put there stays.
+fn leave(place: &Place, root_too: bool) {
     let _ = fs::remove_file(place.journal().join("lock"));
     let _ = fs::remove_dir(place.journal());
-    let _ = fs::remove_dir(place.root());
-    Ok(())
+    if root_too {
+        let _ = fs::remove_dir(place.root());
+    }
 }
 
 /// Checks the plan against the source and draws a job.
@@ -142,15 +202,18 @@ fn plan_job(source: &dyn Source, plan: &Plan) -> Result<Job, Error> {
     Ok(Job { id: random_job_id()?, plan: plan.clone(), source: identity })
 }
 
-/// A job is born with its journal; nothing else of it exists before.
-fn begin(place: &Place, job: &Job) -> Result<(), Error> {
-    let lock = Lock::take(&place.journal())?;
+/// A job is born with its journal; nothing else of it exists before but the checkpoint it was planned from. The caller holds
+/// the lock.
+fn begin(place: &Place, job: &Job, checkpoint: Option<&Path>) -> Result<(), Error> {
     if Journal::exists(&place.journal()) {
         // Another process was faster; it has let go of the lock since, so this run takes the job up.
         return Ok(());
     }
-    Journal::create(&place.journal(), job, &State::new(job.source.height))?;
-    drop(lock);
+    let journal = Journal::create(&place.journal(), job, &State::new(job.source.height))?;
+    // A crash in between leaves a checkpoint that the next run finds in its place.
+    if checkpoint.is_some() {
+        journal.set_checkpoint(checkpoint)?;
+    }
     Ok(())
 }
 
@@ -225,8 +288,25 @@ fn no_job(target: &Path) -> Error {
     }
 }
 
+/// The paths as they really are, kept apart.
+pub(super) fn resolved(paths: &Paths) -> Result<Paths, Error> {
+    let paths = Paths {
+        source: resolve(&paths.source),
+        target: resolve(&paths.target),
+        checkpoint: paths.checkpoint.as_deref().map(resolve),
+    };
+    keep_apart(&paths)?;
+    Ok(paths)
+}
+
 /// Refuses a target inside the source or the other way round: the source is never written.
 fn keep_apart(paths: &Paths) -> Result<(), Error> {
+    if let Some(checkpoint) = paths.checkpoint.as_ref().filter(|checkpoint| checkpoint.starts_with(&paths.source)) {
+        return Err(Error::Blocked {
+            what: format!("the checkpoint's directory {} lies inside the source", checkpoint.display()),
+            advice: "Nothing was changed. The source is never written: choose a directory beside it.".to_owned(),
+        });
+    }
     if paths.target.starts_with(&paths.source) || paths.source.starts_with(&paths.target) {
         return Err(Error::Blocked {
             what: format!(

@@ -106,6 +106,9 @@ pub struct Paths {
     pub source: PathBuf,
     /// The target's directory.
     pub target: PathBuf,
+    /// The directory in which a checkpoint of the source is made and read: also if no process is seen to have the source open,
+    /// as where the node runs in another container. None: in the target's directory, and only if one is.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// Why a plan is not one.
@@ -132,12 +135,13 @@ pub enum PlanError {
     Value(String),
 }
 
-/// A plan file as written; every key but the two paths has a default.
+/// A plan file as written; every key but source and target has a default.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlanFile {
     source: PathBuf,
     target: PathBuf,
+    checkpoint: Option<PathBuf>,
     at: Option<AtFile>,
     parts: Option<String>,
     chunk_leaves: Option<u64>,
@@ -173,7 +177,11 @@ pub fn read(path: &Path) -> Result<(Paths, Plan, Tuning), PlanError> {
     let file: PlanFile = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
     let value = |error: PlanError| malformed(error.to_string());
     let base = path.parent().unwrap_or(Path::new(""));
-    let paths = Paths { source: base.join(file.source), target: base.join(file.target) };
+    let paths = Paths {
+        source: base.join(file.source),
+        target: base.join(file.target),
+        checkpoint: file.checkpoint.map(|path| base.join(path)),
+    };
     let at = match file.at {
         None => At::Latest,
         Some(AtFile::Number(version)) => version.to_string().parse().map_err(value)?,
@@ -346,14 +354,18 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         read(&path).map(|(paths, plan, tuning)| {
             let cut = |path: &Path| path.strip_prefix(dir.path()).map(Path::to_owned).unwrap_or(path.to_owned());
-            (Paths { source: cut(&paths.source), target: cut(&paths.target) }, plan, tuning)
+            (
+                Paths { source: cut(&paths.source), target: cut(&paths.target), checkpoint: paths.checkpoint },
+                plan,
+                tuning,
+            )
         })
     }
 
     #[test]
     fn a_plan_of_two_paths_has_every_default() {
         let (paths, plan, tuning) = parse("source = \"a\"\ntarget = \"/b\"").unwrap();
-        assert_eq!(paths, Paths { source: "a".into(), target: "/b".into() });
+        assert_eq!(paths, Paths { source: "a".into(), target: "/b".into(), checkpoint: None });
         assert_eq!(plan, Plan::new());
         assert_eq!(tuning, Tuning::default());
     }

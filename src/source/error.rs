@@ -1,6 +1,6 @@
 //! What can go wrong with the source.
 
-use super::leveldb::LeveldbError;
+use super::{checkpoint::CheckpointError, leveldb::LeveldbError};
 use crate::{
     iavl::ReadError,
     model::{StoreKey, Version},
@@ -13,6 +13,9 @@ pub enum SourceError {
     /// The goleveldb reader failed.
     #[error(transparent)]
     Leveldb(#[from] LeveldbError),
+    /// A checkpoint of a database that is in use could not be made.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A record of the rootmulti layout is damaged.
     #[error("record {record}: {what}")]
     Record {
@@ -39,7 +42,7 @@ pub enum SourceError {
         version: Version,
     },
     /// A node has the database open.
-    #[error("{path}: a node has this database open; stop it first, or give a copy", path = .0.display())]
+    #[error("{path}: a node has this database open; stop it first, or give a copy or a checkpoint", path = .0.display())]
     InUse(PathBuf),
     /// No engine recognises the directory.
     #[error("{path}: {what}")]
@@ -59,6 +62,7 @@ impl SourceError {
             SourceError::Leveldb(error) => {
                 matches!(error, LeveldbError::Corrupt { .. } | LeveldbError::MissingFile { .. })
             }
+            SourceError::Checkpoint(error) => error.is_corruption(),
             SourceError::Record { .. } => true,
             SourceError::NoVersion
             | SourceError::InUse(_)

@@ -4,6 +4,7 @@
 //! Owns everything that knows how v1 lies on disk. Hands out commit infos, roots and node records, none of them proven:
 //! proving is the tree code's and the phases' matter. Nothing here ever writes.
 
+pub mod checkpoint;
 pub mod commit_info;
 mod engine;
 mod error;

@@ -1,6 +1,6 @@
 //! The rootmulti layout of store/v1: `s/latest`, `s/<version>`, and one IAVL tree per store under `s/k:<store>/`.
 
-use super::{Engine, PointReader, Source, SourceError, StoreRoot, commit_info, leveldb};
+use super::{Engine, PointReader, Source, SourceError, StoreRoot, checkpoint, commit_info, leveldb};
 use crate::{
     iavl::{Access, NodeKey, NodeReader, ReadError, RootRecord},
     model::{CommitInfo, StoreKey, Version},
@@ -35,27 +35,11 @@ pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceEr
         let engine = if has(&|name| name == "IDENTITY") { "RocksDB" } else { "PebbleDB" };
         return Err(unrecognised(format!("is a {engine} database; this release reads goleveldb, the SDK's default")));
     }
-    if is_in_use(path) {
+    if checkpoint::is_in_use(path) {
         return Err(SourceError::InUse(path.to_owned()));
     }
     let options = leveldb::Options { block_cache_bytes: cache_bytes, open_files: OPEN_FILES };
     Ok(Box::new(Rootmulti::new(leveldb::Leveldb::open(path, options)?)))
-}
-
-/// Whether a goleveldb process has the database open: it keeps an exclusive flock on `LOCK`. Read from the kernel's list
-/// of locks, because trying the lock ourselves could make a node fail that starts at that very moment.
-fn is_in_use(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let (Ok(lock), Ok(locks)) = (path.join("LOCK").metadata(), std::fs::read_to_string("/proc/locks")) else {
-        return false;
-    };
-    let (major, minor) = (rustix::fs::major(lock.dev()), rustix::fs::minor(lock.dev()));
-    let wanted = format!("{major:02x}:{minor:02x}:{}", lock.ino());
-    // e.g. `7: FLOCK  ADVISORY  WRITE 1234 fe:00:56789 0 EOF`
-    locks.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        fields.next() == Some("FLOCK") && fields.nth(1) == Some("WRITE") && fields.nth(1) == Some(wanted.as_str())
-    })
 }
 
 impl<E: Engine> Rootmulti<E> {
@@ -177,22 +161,5 @@ impl NodeReader for Nodes<'_> {
             return Ok(self.get(NodeKey::new(key.version, 0), out)?);
         }
         Ok(false)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_database_is_in_use_while_somebody_holds_its_lock_and_not_before_or_after() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(!is_in_use(dir.path()), "there is no LOCK at all");
-        let lock = std::fs::File::create(dir.path().join("LOCK")).unwrap();
-        assert!(!is_in_use(dir.path()));
-        lock.lock().unwrap();
-        assert!(is_in_use(dir.path()));
-        lock.unlock().unwrap();
-        assert!(!is_in_use(dir.path()));
     }
 }
