@@ -7,7 +7,7 @@ use crate::{
     model::Verdict,
     phases::PhaseError,
     plan::PlanError,
-    source::{SourceError, checkpoint::CheckpointError, leveldb::LeveldbError},
+    source::{SourceError, checkpoint::CheckpointError, lsm::LsmError},
     target::TargetError,
 };
 
@@ -87,7 +87,7 @@ impl From<PhaseError> for Error {
 fn of_source(error: &SourceError) -> Kind {
     match error {
         error if error.is_corruption() => Kind::Disagrees,
-        SourceError::Leveldb(LeveldbError::Io { .. }) => Kind::Retry,
+        SourceError::Lsm(LsmError::Io { .. }) => Kind::Retry,
         SourceError::Checkpoint(error) if error.is_passing() => Kind::Retry,
         _ => Kind::Blocked,
     }

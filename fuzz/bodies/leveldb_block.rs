@@ -1,6 +1,6 @@
 //! A block of a table, read in every way there is: whatever the bytes, there is an answer and an end.
 
-use storeshift::source::leveldb::{
+use storeshift::source::lsm::{
     block::{Block, Spot},
     filter::{Filter, hash},
 };

@@ -1,8 +1,11 @@
 //! A log or a manifest: the records in it, and what is in those.
 
-use storeshift::source::leveldb::{
-    batch, edit,
-    journal::{Record, Records},
+use storeshift::source::{
+    leveldb::DIALECT,
+    lsm::{
+        batch, edit,
+        log::{Record, Records},
+    },
 };
 
 pub fn run(data: &[u8]) {
@@ -24,9 +27,9 @@ pub fn run(data: &[u8]) {
 
 fn contents(payload: &[u8]) {
     let mut operations = 0;
-    let _ = batch::decode(payload, |_| operations += 1);
+    let _ = batch::decode(payload, DIALECT.forms, |_| operations += 1);
     assert!(operations <= payload.len());
-    if let Ok(edit) = edit::decode(payload) {
+    if let Ok(edit) = edit::decode(payload, DIALECT.own_tags) {
         assert!(edit.added.len() + edit.deleted.len() <= payload.len());
     }
 }

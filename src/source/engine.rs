@@ -1,6 +1,6 @@
 //! What the rootmulti layout needs from a key-value engine.
 
-use super::{SourceError, leveldb};
+use super::{SourceError, lsm};
 use crate::iavl::Access;
 
 /// A key-value database opened strictly read only.
@@ -30,13 +30,13 @@ pub trait PointReader {
     fn read(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, SourceError>;
 }
 
-impl Engine for leveldb::Leveldb {
+impl Engine for lsm::Database {
     fn name(&self) -> &'static str {
-        "goleveldb"
+        self.engine()
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
-        Ok(leveldb::Leveldb::get(self, key)?)
+        Ok(lsm::Database::get(self, key)?)
     }
 
     fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_> {
@@ -48,11 +48,11 @@ impl Engine for leveldb::Leveldb {
 
     fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64 {
         // An estimate only: where even that cannot be read, whoever reads the data itself will say so.
-        leveldb::Leveldb::approximate_bytes(self, start, Some(end)).unwrap_or(0)
+        lsm::Database::approximate_bytes(self, start, Some(end)).unwrap_or(0)
     }
 }
 
-impl PointReader for leveldb::Cursor {
+impl PointReader for lsm::Cursor {
     fn read(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, SourceError> {
         Ok(self.read_into(key, out)?)
     }

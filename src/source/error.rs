@@ -1,6 +1,6 @@
 //! What can go wrong with the source.
 
-use super::{checkpoint::CheckpointError, leveldb::LeveldbError};
+use super::{checkpoint::CheckpointError, lsm::LsmError};
 use crate::{
     iavl::ReadError,
     model::{StoreKey, Version},
@@ -10,9 +10,9 @@ use std::path::PathBuf;
 /// The source could not be read, or is not what storeshift can migrate. The source is unchanged in every case.
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
-    /// The goleveldb reader failed.
+    /// The reader of goleveldb and PebbleDB failed.
     #[error(transparent)]
-    Leveldb(#[from] LeveldbError),
+    Lsm(#[from] LsmError),
     /// A checkpoint of a database that is in use could not be made.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -59,8 +59,8 @@ impl SourceError {
     #[must_use]
     pub fn is_corruption(&self) -> bool {
         match self {
-            SourceError::Leveldb(error) => {
-                matches!(error, LeveldbError::Corrupt { .. } | LeveldbError::MissingFile { .. })
+            SourceError::Lsm(error) => {
+                matches!(error, LsmError::Corrupt { .. } | LsmError::MissingFile { .. })
             }
             SourceError::Checkpoint(error) => error.is_corruption(),
             SourceError::Record { .. } => true,

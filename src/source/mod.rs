@@ -6,11 +6,14 @@
 
 pub mod checkpoint;
 pub mod commit_info;
+mod detect;
 mod engine;
 mod error;
 mod feed;
 pub mod leveldb;
+pub mod lsm;
 mod memory;
+pub mod pebble;
 mod rootmulti;
 
 use crate::{
@@ -18,11 +21,12 @@ use crate::{
     model::{CommitInfo, StoreKey, Version},
 };
 
+pub use detect::{EngineKind, detect, open};
 pub use engine::{Engine, PointReader};
 pub use error::SourceError;
 pub use feed::{Feed, RetainedVersions};
 pub use memory::MemoryEngine;
-pub use rootmulti::{Rootmulti, open};
+pub use rootmulti::Rootmulti;
 
 /// What a store's version has for a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,45 +1,14 @@
 //! The rootmulti layout of store/v1: `s/latest`, `s/<version>`, and one IAVL tree per store under `s/k:<store>/`.
 
-use super::{Engine, PointReader, Source, SourceError, StoreRoot, checkpoint, commit_info, leveldb};
+use super::{Engine, PointReader, Source, SourceError, StoreRoot, commit_info};
 use crate::{
     iavl::{Access, NodeKey, NodeReader, ReadError, RootRecord},
     model::{CommitInfo, StoreKey, Version},
 };
-use std::path::Path;
 
 /// A store/v1 database over some engine.
 pub struct Rootmulti<E> {
     engine: E,
-}
-
-/// Tables kept open. With the two engines of the target it stays below the usual limit of 1024 files.
-const OPEN_FILES: usize = 360;
-
-/// Opens the `application.db` directory of a node, whatever engine wrote it, strictly read only.
-///
-/// # Errors
-/// The directory is no database this release reads; the error names what was found.
-pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceError> {
-    let unrecognised = |what: String| SourceError::Unrecognised { path: path.display().to_string(), what };
-    let entries = std::fs::read_dir(path).map_err(|error| unrecognised(format!("cannot be read: {error}")))?;
-    let names: Vec<String> =
-        entries.filter_map(|entry| Some(entry.ok()?.file_name().to_string_lossy().into_owned())).collect();
-    let has = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
-    if has(&|name| name == "application.db") {
-        return Err(unrecognised("is a node's data directory: give the application.db inside it".to_owned()));
-    }
-    if !has(&|name| name == "CURRENT") {
-        return Err(unrecognised("has no file CURRENT, so it is not a database directory".to_owned()));
-    }
-    if has(&|name| name.starts_with("OPTIONS-")) {
-        let engine = if has(&|name| name == "IDENTITY") { "RocksDB" } else { "PebbleDB" };
-        return Err(unrecognised(format!("is a {engine} database; this release reads goleveldb, the SDK's default")));
-    }
-    if checkpoint::is_in_use(path) {
-        return Err(SourceError::InUse(path.to_owned()));
-    }
-    let options = leveldb::Options { block_cache_bytes: cache_bytes, open_files: OPEN_FILES };
-    Ok(Box::new(Rootmulti::new(leveldb::Leveldb::open(path, options)?)))
 }
 
 impl<E: Engine> Rootmulti<E> {

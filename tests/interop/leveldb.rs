@@ -5,12 +5,16 @@ use super::{
     set::{scratch, text},
 };
 use std::{collections::BTreeMap, fs, path::Path, process::Command, time::SystemTime};
-use storeshift::source::leveldb::{Leveldb, Options};
+use storeshift::source::{
+    leveldb,
+    lsm::{Database, Options},
+};
 
-type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+pub type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
 
-fn go_dump(dir: &Path) -> Pairs {
-    let program = go::programs().unwrap().join("leveldb");
+/// What a Go program reads in a database.
+pub fn go_dump(program: &str, dir: &Path) -> Pairs {
+    let program = go::programs().unwrap().join(program);
     let output = Command::new(program).args(["dump", text(dir)]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let (mut rest, mut pairs) = (&output.stdout[..], Vec::new());
@@ -23,7 +27,8 @@ fn go_dump(dir: &Path) -> Pairs {
     pairs
 }
 
-fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
+/// Names, contents and times of change of the files in a directory.
+pub fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
     let entries = fs::read_dir(dir).unwrap().map(|entry| {
         let entry = entry.unwrap();
         let modified = entry.metadata().unwrap().modified().unwrap();
@@ -32,8 +37,8 @@ fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
     entries.collect()
 }
 
-fn compare(dir: &Path, expect: &Pairs, options: Options) {
-    let db = Leveldb::open(dir, options).unwrap();
+/// Reads the whole of a database and every key of it in any order, and compares.
+pub fn compare(db: &Database, expect: &Pairs) {
     let mut iter = db.iter(b"", None);
     for (key, value) in expect {
         assert_eq!(iter.next().unwrap(), Some((&key[..], &value[..])));
@@ -82,11 +87,11 @@ fn contents_equal_goleveldbs_own_dump_in_any_order() {
         let scratch = scratch();
         let dir = scratch.path().join(kind);
         go::check(Command::new(programs.join("leveldb")).args(["make", text(&dir), kind, &format!("{seed}")]));
-        let expect = go_dump(&dir);
+        let expect = go_dump("leveldb", &dir);
         assert!(expect.len() > 1000, "{kind} has {} pairs", expect.len());
         let before = snapshot(&dir);
         for options in [Options::default(), Options { block_cache_bytes: 0, open_files: 1 }] {
-            compare(&dir, &expect, options);
+            compare(&leveldb::open(&dir, options).unwrap(), &expect);
         }
         assert!(snapshot(&dir) == before, "{kind} was changed");
     }

@@ -115,6 +115,11 @@ fn a_running_goleveldb_node_is_migrated_to_a_version_it_committed_and_notices_no
 }
 
 #[test]
+fn a_running_pebbledb_node_is_migrated_to_a_version_it_committed_and_notices_nothing() {
+    end_to_end("pebbledb", &["-write-buffer", "64", "-keep", "100000"]);
+}
+
+#[test]
 fn a_job_keeps_its_checkpoint_until_it_is_done_however_far_the_node_goes_on() {
     if go::programs().is_none() {
         return;

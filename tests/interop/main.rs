@@ -11,6 +11,7 @@ mod live;
 mod live_run;
 mod older_rocksdb;
 mod parity;
+mod pebble;
 mod reader;
 mod set;
 mod storage;

@@ -5,9 +5,9 @@
 //! share their first tags; what an engine does not write is refused rather than guessed at.
 
 use super::engine::Engine;
-use crate::source::leveldb::{
+use crate::source::lsm::{
     Malformed,
-    journal::{Record, Records},
+    log::{Record, Records},
 };
 use std::collections::{BTreeMap, BTreeSet};
 

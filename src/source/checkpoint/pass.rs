@@ -8,7 +8,8 @@
 //!   read again: if the first log is the same, every log that counts was there. Otherwise the pass is made again.
 //! - A log is closed before the next one begins. They are copied newest first, so all but the newest are whole; the newest
 //!   is cut somewhere, and a batch is one record in it.
-//! - Pebble and RocksDB may rename an old log and overwrite it. A log that has kept its name was not overwritten.
+//! - Pebble and RocksDB may rename an old log and overwrite it. A log that has kept its name was not overwritten. The newest
+//!   one may be in the course of overwriting what was there before: its copy must have no gap (see [`tear`]).
 //! - goleveldb gives the highest table number away again when that table is gone, so a name could come to mean another
 //!   table. It cannot for numbers below a log that still counts; a table above it must not have been removed when the
 //!   manifest is read again.
@@ -21,11 +22,12 @@ use super::{
     error::io,
     files::{Files, Got, is_still, sync, write},
 };
+use crate::source::lsm::log::{Record, Records};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
     io::{ErrorKind, Read as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 /// Passes in a row that bring nothing new, before it is given up.
@@ -241,7 +243,7 @@ impl<'a> Following<'a> {
     }
 
     /// Opens the logs from this number on, newest first.
-    fn open_logs(&self, first: u64) -> Pass<Vec<(String, File)>> {
+    fn open_logs(&self, first: u64) -> Pass<Vec<(u64, File)>> {
         let mut numbers = engine::logs(self.request.source)?;
         numbers.retain(|number| *number >= first);
         numbers.sort_unstable_by_key(|number| std::cmp::Reverse(*number));
@@ -251,10 +253,9 @@ impl<'a> Following<'a> {
         }
         let mut logs = Vec::with_capacity(numbers.len());
         for number in numbers {
-            let name = format!("{number:06}.log");
-            let path = self.request.source.join(&name);
+            let path = self.request.source.join(log_name(number));
             match File::open(&path) {
-                Ok(file) => logs.push((name, file)),
+                Ok(file) => logs.push((number, file)),
                 Err(error) if error.kind() == ErrorKind::NotFound => {
                     return Ok(Err(Again::On(format!("log {number} is gone"))));
                 }
@@ -265,17 +266,24 @@ impl<'a> Following<'a> {
     }
 
     /// Copies the logs, and writes everything that makes the directory a database.
-    fn copy_rest(&mut self, logs: Vec<(String, File)>, end: usize) -> Pass<()> {
+    fn copy_rest(&mut self, logs: Vec<(u64, File)>, end: usize) -> Pass<()> {
         let (source, into) = (self.request.source, self.request.into);
         let mut copied = Vec::new();
         let mut again = None;
-        for (name, mut file) in logs {
+        for (number, mut file) in logs {
+            let name = log_name(number);
             let path = source.join(&name);
             let length = file.metadata().map_err(io(&path, "look at"))?.len();
             self.files.copy(&mut file, &path, &into.join(&name), length, false)?;
             copied.push(name.clone());
             if self.head.engine.recycles_logs() && !is_still(&file, &path) {
                 again = Some(Again::On(format!("{name} became another log")));
+                break;
+            }
+            if self.head.engine.recycles_logs()
+                && let Some(what) = tear(&into.join(&name), number)?
+            {
+                again = Some(Again::Damaged(path, what));
                 break;
             }
         }
@@ -305,8 +313,32 @@ impl<'a> Following<'a> {
     }
 }
 
+fn log_name(number: u64) -> String {
+    format!("{number:06}.log")
+}
+
+/// What is wrong with the copy of a log that is written over an older one.
+///
+/// Where the node writes two pages between our reading of the first and of the second, the copy has the old first page before
+/// the new second one. Records behind such a gap are no end of a log, and a reader would call it damage.
+fn tear(copy: &Path, number: u64) -> Result<Option<String>, CheckpointError> {
+    let data = fs::read(copy).map_err(io(copy, "read"))?;
+    // In all of Pebble's logs, and in those of RocksDB that may be written over, chunks carry the log's number.
+    if !matches!(data.get(6), Some(5..=8)) {
+        return Ok(None);
+    }
+    let (mut records, mut payload) = (Records::recycled(&data, number), Vec::new());
+    loop {
+        match records.next_into(&mut payload) {
+            Ok(Record::Whole { .. }) => {}
+            Ok(Record::End | Record::Torn { .. }) => return Ok(None),
+            Err(error) => return Ok(Some(error.to_string())),
+        }
+    }
+}
+
 /// What lies in a directory: how many files, and their bytes; the marker is not counted.
-pub(super) fn contents(directory: &std::path::Path, but: &[&str]) -> Result<(u64, u64), CheckpointError> {
+pub(super) fn contents(directory: &Path, but: &[&str]) -> Result<(u64, u64), CheckpointError> {
     let (mut files, mut bytes) = (0, 0);
     for entry in fs::read_dir(directory).map_err(io(directory, "list"))? {
         let entry = entry.map_err(io(directory, "list"))?;

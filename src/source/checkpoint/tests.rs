@@ -3,7 +3,7 @@ use super::{
     engine::{Engine, Head},
     *,
 };
-use crate::source::leveldb::{Leveldb, Options};
+use crate::source::{leveldb, lsm::Options};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
@@ -27,7 +27,7 @@ fn request<'a>(source: &'a Path, into: &'a Path) -> Request<'a> {
 }
 
 fn pairs(directory: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
-    let database = Leveldb::open(directory, Options::default()).unwrap();
+    let database = leveldb::open(directory, Options::default()).unwrap();
     let mut iter = database.iter(b"", None);
     let mut pairs = Vec::new();
     while let Some((key, value)) = iter.next().unwrap() {

@@ -9,13 +9,13 @@ use storeshift::{
         varint::{put_bytes, put_uv},
     },
     model::{Change, CommitInfo, StoreInfo, StoreKey, Version},
-    source::{MemoryEngine, Rootmulti, Source, leveldb},
+    source::{MemoryEngine, Rootmulti, Source, leveldb, lsm},
 };
 
 /// A fixture's pairs.
 pub fn fixture(name: &str) -> MemoryEngine {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).join("application.db");
-    let database = leveldb::Leveldb::open(&path, leveldb::Options::default()).unwrap();
+    let database = leveldb::open(&path, lsm::Options::default()).unwrap();
     let mut pairs = BTreeMap::new();
     let mut iter = database.iter(&[], None);
     while let Some((key, value)) = iter.next().unwrap() {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use super::super::{Leveldb, Options};
 use super::writer::{self, Entry, batch, delete, put};
+use crate::source::leveldb::open;
+use crate::source::lsm::{Database, Options};
 
-fn pairs(db: &Leveldb, start: &[u8], end: Option<&[u8]>) -> Vec<(Vec<u8>, Vec<u8>)> {
+fn pairs(db: &Database, start: &[u8], end: Option<&[u8]>) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut iter = db.iter(start, end);
     let mut out = Vec::new();
     while let Some((key, value)) = iter.next().unwrap() {
@@ -32,7 +33,7 @@ fn logs_hide_level_0_hides_deeper_levels_and_tombstones_hide_all() {
         (101, vec![batch(62, &[(b"g", Some(b"g62")), (b"h", Some(b""))])]),
     ];
     writer::database(dir.path(), &levels, &logs);
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     let expect: [(&[u8], Option<&[u8]>); 9] = [
         (b"a", Some(b"a1")),
         (b"b", Some(b"b30")),
@@ -68,7 +69,7 @@ fn a_log_entry_older_than_a_table_entry_does_not_hide_it() {
     let levels = [(2, 3, vec![put(b"a", 45, b"newer"), put(b"b", 7, b"older")])];
     let logs = [(100, vec![batch(40, &[(b"a", Some(b"stale")), (b"b", Some(b"b41"))])])];
     writer::database(dir.path(), &levels, &logs);
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     assert_eq!(db.get(b"a").unwrap().unwrap(), b"newer");
     assert_eq!(db.get(b"b").unwrap().unwrap(), b"b41");
     assert_eq!(pairs(&db, b"", None)[0].1, b"newer");
@@ -82,7 +83,7 @@ fn versions_of_one_key_across_blocks_and_tables_give_the_newest() {
     let first = [&[put(b"cold", 1, b"c")], &versions[..20]].concat();
     let second = [&versions[20..], &[put(b"warm", 1, b"w")]].concat();
     writer::database(dir.path(), &[(1, 3, first), (1, 4, second)], &[]);
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     let mut cursor = db.cursor();
     for key in ["cold", "hot", "warm", "hot", "hot", "cold", "hos", "hot"] {
         let expect: &[u8] = match key {
@@ -109,7 +110,7 @@ fn a_separator_equal_to_the_next_blocks_key_is_followed() {
     fs::write(dir.path().join("000003.sst"), &bytes).unwrap();
     let head = writer::head(b"leveldb.BytewiseComparator", 100, 50);
     writer::manifest(dir.path(), &[head, writer::added(3, 3, bytes.len(), ends)]);
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     assert_eq!(db.get(b"m").unwrap().as_deref(), Some(&b"5"[..]));
     assert_eq!(pairs(&db, b"m", None).len(), 2);
     let mut cursor = db.cursor();
@@ -134,7 +135,7 @@ fn a_last_separator_beyond_the_next_tables_keys_does_not_hide_them() {
         records.push(writer::added(1, number, bytes.len(), ends));
     }
     writer::manifest(dir.path(), &records);
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     let (mut cursor, mut out) = (db.cursor(), Vec::new());
     for key in [b"a", b"b", b"c"] {
         assert!(cursor.read_into(key, &mut out).unwrap());
@@ -147,7 +148,7 @@ fn seek_goes_both_ways_and_keeps_the_end() {
     let dir = tempfile::tempdir().unwrap();
     let entries = (0..100u8).map(|n| put(&[n], 1, &[n])).collect();
     writer::database(dir.path(), &[(1, 3, entries)], &[]);
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     let mut iter = db.iter(&[90], Some(&[95]));
     assert_eq!(iter.next().unwrap().unwrap().0, [90]);
     iter.seek(&[3]);
@@ -207,7 +208,7 @@ proptest::proptest! {
         }
         writer::database(dir.path(), &levels, &[(100, log)]);
         let options = Options { block_cache_bytes: 20_000, open_files: 2 };
-        let db = Leveldb::open(dir.path(), options).unwrap();
+        let db = open(dir.path(), options).unwrap();
         // Through the cache, and reading ahead.
         let mut cursors = [db.cursor(), db.cursor_once()];
         let mut out = Vec::new();
@@ -241,7 +242,7 @@ fn after_a_read_that_failed_half_way_the_newest_entry_is_found_still() {
     let mut bytes = fs::read(&path).unwrap();
     bytes[1] ^= 4;
     fs::write(&path, bytes).unwrap();
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     for mut cursor in [db.cursor(), db.cursor_once()] {
         let mut out = Vec::new();
         assert!(cursor.read_into(b"e", &mut out).unwrap());

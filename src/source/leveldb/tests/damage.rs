@@ -3,10 +3,11 @@
 use std::fs;
 use std::path::Path;
 
-use super::super::block::{Block, Spot};
-use super::super::unpack::unpack;
-use super::super::{Leveldb, LeveldbError, Options};
 use super::writer::{self, Entry, put, seal, sum};
+use crate::source::leveldb::open;
+use crate::source::lsm::block::{Block, Spot};
+use crate::source::lsm::unpack::unpack;
+use crate::source::lsm::{Database, LsmError, Options};
 
 fn write(dir: &Path, bytes: &[u8], entries: &[Entry]) {
     fs::write(dir.join("000003.ldb"), bytes).unwrap();
@@ -15,7 +16,7 @@ fn write(dir: &Path, bytes: &[u8], entries: &[Entry]) {
     writer::manifest(dir, &[head, writer::added(1, 3, bytes.len(), ends)]);
 }
 
-fn scan(db: &Leveldb) -> Result<usize, LeveldbError> {
+fn scan(db: &Database) -> Result<usize, LsmError> {
     let (mut iter, mut n) = (db.iter(b"", None), 0);
     while iter.next()?.is_some() {
         n += 1;
@@ -30,7 +31,7 @@ fn a_flipped_byte_in_any_kind_of_block_is_an_error_naming_file_and_offset() {
         let (good, layout) = writer::table(&entries, 20, snappy);
         let dir = tempfile::tempdir().unwrap();
         write(dir.path(), &good, &entries);
-        let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+        let db = open(dir.path(), Options::default()).unwrap();
         assert_eq!(scan(&db).unwrap(), 60);
         let blocks = [&layout.data[1], &layout.filter, &layout.metaindex, &layout.index];
         for block in blocks {
@@ -38,9 +39,9 @@ fn a_flipped_byte_in_any_kind_of_block_is_an_error_naming_file_and_offset() {
                 let mut bad = good.clone();
                 bad[at] ^= 4;
                 write(dir.path(), &bad, &entries);
-                let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+                let db = open(dir.path(), Options::default()).unwrap();
                 for error in [scan(&db).unwrap_err(), db.get(b"k\x1e").unwrap_err()] {
-                    let LeveldbError::Corrupt { path, offset, .. } = &error else {
+                    let LsmError::Corrupt { path, offset, .. } = &error else {
                         panic!("{error}");
                     };
                     assert!(path.ends_with("000003.ldb"));
@@ -52,7 +53,7 @@ fn a_flipped_byte_in_any_kind_of_block_is_an_error_naming_file_and_offset() {
             let mut bad = good.clone();
             bad[at] ^= 4;
             write(dir.path(), &bad, &entries);
-            let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+            let db = open(dir.path(), Options::default()).unwrap();
             assert!(scan(&db).is_err());
         }
     }
@@ -65,7 +66,7 @@ fn a_cursor_recovers_after_a_damaged_block() {
     bad[layout.data[1].start + 3] ^= 1;
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &bad, &entries);
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     let mut cursor = db.cursor();
     for n in [5u8, 25, 45, 26, 6, 39, 40, 20, 19] {
         let mut out = Vec::new();
@@ -84,15 +85,15 @@ fn a_claimed_size_beyond_what_snappy_can_reach_is_refused_before_allocation() {
         let mut contents = Vec::new();
         writer::varint(claim, &mut contents);
         contents.extend([0, b'x', 1]);
-        assert!(unpack(&sum(contents), &mut plain).is_err());
+        assert!(unpack(&sum(contents), &mut plain, writer::PACKING).is_err());
         assert!(plain.capacity() < 1000);
     }
     let zeros = vec![0; 3 << 20];
-    unpack(&seal(&zeros, true), &mut plain).unwrap();
+    unpack(&seal(&zeros, true), &mut plain, writer::PACKING).unwrap();
     assert_eq!(plain, zeros);
-    assert!(unpack(&sum(vec![1, 2, 3, 2]), &mut plain).is_err());
-    assert!(unpack(&sum(vec![]), &mut plain).is_err());
-    assert!(unpack(&[], &mut plain).is_err());
+    assert!(unpack(&sum(vec![1, 2, 3, 2]), &mut plain, writer::PACKING).is_err());
+    assert!(unpack(&sum(vec![]), &mut plain, writer::PACKING).is_err());
+    assert!(unpack(&[], &mut plain, writer::PACKING).is_err());
 }
 
 #[test]
@@ -126,10 +127,10 @@ fn a_table_shorter_than_the_manifest_says_is_refused_when_opening() {
     let dir = tempfile::tempdir().unwrap();
     write(dir.path(), &bytes, &entries);
     fs::write(dir.path().join("000003.ldb"), &bytes[..bytes.len() - 1]).unwrap();
-    let error = Leveldb::open(dir.path(), Options::default()).unwrap_err();
-    assert!(matches!(error, LeveldbError::Corrupt { .. }), "{error}");
+    let error = open(dir.path(), Options::default()).unwrap_err();
+    assert!(matches!(error, LsmError::Corrupt { .. }), "{error}");
     fs::remove_file(dir.path().join("000003.ldb")).unwrap();
-    let error = Leveldb::open(dir.path(), Options::default()).unwrap_err();
-    assert!(matches!(error, LeveldbError::MissingFile { .. }), "{error}");
+    let error = open(dir.path(), Options::default()).unwrap_err();
+    assert!(matches!(error, LsmError::MissingFile { .. }), "{error}");
     assert!(error.to_string().contains("000003.ldb"));
 }

@@ -5,13 +5,15 @@ use std::fs;
 use std::path::Path;
 use std::time::SystemTime;
 
-use super::super::{Leveldb, LeveldbError, Options};
 use super::writer::{self, batch, head, put};
+use crate::source::leveldb;
+use crate::source::lsm::listing::Listing;
+use crate::source::lsm::{Database, LsmError, Options};
 
 const BYTEWISE: &[u8] = b"leveldb.BytewiseComparator";
 
-fn open(dir: &Path) -> Result<Leveldb, LeveldbError> {
-    Leveldb::open(dir, Options::default())
+fn open(dir: &Path) -> Result<Database, LsmError> {
+    leveldb::open(dir, Options::default())
 }
 
 fn snapshot(dir: &Path) -> BTreeMap<String, (Vec<u8>, SystemTime)> {
@@ -59,12 +61,12 @@ fn the_manifest_is_chosen_as_goleveldb_chooses_it() {
     // The value is that of the newest log which counts, so tell the three apart by count.
     let chosen = || {
         let inner = open(dir.path()).map(|db| db.get(b"k").unwrap().unwrap());
-        let all = super::super::listing::Listing::read(dir.path()).unwrap();
-        let path = all.manifest(dir.path());
+        let all = Listing::read(dir.path(), super::super::DIALECT.suffixes).unwrap();
+        let path = super::super::listing::manifest(&all, dir.path());
         assert_eq!(inner.is_ok(), path.is_ok());
         path.map(|path| path.to_string_lossy().chars().last().unwrap())
     };
-    assert!(matches!(chosen(), Err(LeveldbError::NotADatabase { .. })));
+    assert!(matches!(chosen(), Err(LsmError::NotADatabase { .. })));
     say("CURRENT.bak", "MANIFEST-000003\n");
     assert_eq!(chosen().unwrap(), '3');
     say("CURRENT", "MANIFEST-000004");
@@ -80,7 +82,7 @@ fn the_manifest_is_chosen_as_goleveldb_chooses_it() {
     for name in ["CURRENT", "CURRENT.bak", "CURRENT.3", "CURRENT.5", "CURRENT.9"] {
         say(name, "nonsense\n");
     }
-    assert!(matches!(chosen(), Err(LeveldbError::Corrupt { .. })));
+    assert!(matches!(chosen(), Err(LsmError::Corrupt { .. })));
     say("CURRENT", "MANIFEST-000008\n");
     assert!(chosen().is_err());
 }
@@ -96,7 +98,7 @@ fn a_manifest_may_end_torn_but_not_be_damaged_before() {
     let mut bad = whole.clone();
     bad[12] ^= 1;
     fs::write(dir.path().join("MANIFEST-000002"), bad).unwrap();
-    assert!(matches!(open(dir.path()), Err(LeveldbError::Corrupt { .. })));
+    assert!(matches!(open(dir.path()), Err(LsmError::Corrupt { .. })));
 }
 
 #[test]
@@ -107,10 +109,10 @@ fn manifests_which_cannot_be_honoured_are_refused() {
         open(dir.path()).unwrap_err()
     };
     let other = refused(&[head(b"rocksdb.Reverse", 1, 1)]);
-    assert!(matches!(&other, LeveldbError::Comparator { found, .. } if found == "rocksdb.Reverse"));
+    assert!(matches!(&other, LsmError::Comparator { found, .. } if found == "rocksdb.Reverse"));
     let incomplete = refused(&[vec![2, 1, 3, 1, 4, 1]]);
     assert!(incomplete.to_string().contains("comparator"));
-    assert!(matches!(refused(&[]), LeveldbError::Corrupt { .. }));
+    assert!(matches!(refused(&[]), LsmError::Corrupt { .. }));
     let pebble = refused(&[head(BYTEWISE, 1, 1), vec![103, 1]]);
     assert!(pebble.to_string().contains("Pebble"), "{pebble}");
     let keys = [put(b"a", 1, b"").0, put(b"c", 1, b"").0, put(b"d", 1, b"").0];
@@ -128,7 +130,7 @@ fn manifests_which_cannot_be_honoured_are_refused() {
     let moved = [table(3, 0, 1), vec![6, 1, 3], writer::added(2, 3, 60, [&keys[0], &keys[1]])];
     writer::manifest(dir.path(), &[head(BYTEWISE, 1, 1), moved[0].clone(), moved[1..].concat()]);
     assert_eq!(open(dir.path()).unwrap().files()[0].level, 2);
-    assert!(matches!(open(&dir.path().join("none")), Err(LeveldbError::NotADatabase { .. })));
+    assert!(matches!(open(&dir.path().join("none")), Err(LsmError::NotADatabase { .. })));
 }
 
 #[test]
@@ -137,7 +139,7 @@ fn open_tables_stay_within_their_number() {
     let levels: Vec<_> = (0..20u8).map(|n| (1, u64::from(n) + 3, vec![put(&[n], 1, &[n])])).collect();
     writer::database(dir.path(), &levels, &[]);
     let options = Options { open_files: 4, ..Options::default() };
-    let db = Leveldb::open(dir.path(), options).unwrap();
+    let db = leveldb::open(dir.path(), options).unwrap();
     let mut cursor = db.cursor();
     for n in (0..20u8).chain((0..20).rev()) {
         assert!(cursor.read_into(&[n], &mut Vec::new()).unwrap());
@@ -149,7 +151,7 @@ fn open_tables_stay_within_their_number() {
 fn a_database_is_shared_between_threads() {
     fn shared<T: Send + Sync + Clone>() {}
     fn sent<T: Send>() {}
-    shared::<Leveldb>();
-    sent::<super::super::Cursor>();
-    sent::<super::super::Iter>();
+    shared::<Database>();
+    sent::<crate::source::lsm::Cursor>();
+    sent::<crate::source::lsm::Iter>();
 }

@@ -3,9 +3,10 @@
 
 use std::path::Path;
 
-use super::super::block::Spot;
-use super::super::filter::{self, Filter};
-use super::super::{Leveldb, Options};
+use crate::source::leveldb::open;
+use crate::source::lsm::Options;
+use crate::source::lsm::block::Spot;
+use crate::source::lsm::filter::{self, Filter};
 
 #[test]
 fn goleveldbs_hash_of_known_keys() {
@@ -20,7 +21,7 @@ fn goleveldbs_hash_of_known_keys() {
 #[test]
 fn goleveldbs_filters_pass_every_present_key_and_stop_most_absent_ones() {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/pruned/application.db");
-    let db = Leveldb::open(&dir, Options::default()).unwrap();
+    let db = open(&dir, Options::default()).unwrap();
     let (mut stopped, mut asked) = (0, 0);
     for entry in db.inner.runs.iter().flatten() {
         let table = db.inner.tables.get(entry).unwrap();

@@ -3,10 +3,11 @@
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-use super::super::block::{Block, Spot};
-use super::super::filter::Filter;
-use super::super::{batch, edit, footer, journal, unpack};
 use super::writer;
+use crate::source::leveldb::DIALECT;
+use crate::source::lsm::block::{Block, Spot};
+use crate::source::lsm::filter::Filter;
+use crate::source::lsm::{batch, edit, log, unpack};
 
 proptest! {
     #[test]
@@ -31,11 +32,11 @@ proptest! {
 }
 
 fn parse_all(data: &[u8], key: &[u8]) {
-    let _ = batch::decode(data, |_| ());
-    let _ = edit::decode(data);
-    let _ = footer::decode(data, 1 << 20);
-    let _ = unpack::unpack(data, &mut Vec::new());
-    let _ = unpack::unpack(&writer::sum([data, &[1]].concat()), &mut Vec::new());
+    let _ = batch::decode(data, DIALECT.forms, |_| ());
+    let _ = edit::decode(data, DIALECT.own_tags);
+    let _ = (DIALECT.footer)(data, 1 << 20);
+    let _ = unpack::unpack(data, &mut Vec::new(), writer::PACKING);
+    let _ = unpack::unpack(&writer::sum([data, &[1]].concat()), &mut Vec::new(), writer::PACKING);
     if let Ok(filter) = Filter::new(data.to_vec()) {
         for offset in [0, 2048, 1 << 40] {
             filter.may_contain(offset, 77);
@@ -52,7 +53,7 @@ fn parse_all(data: &[u8], key: &[u8]) {
         spot.reset();
         while let Ok(true) = block.step_plain(&mut spot) {}
     }
-    let mut records = journal::Records::new(data);
+    let mut records = log::Records::new(data);
     let mut payload = Vec::new();
-    while let Ok(journal::Record::Whole { .. }) = records.next_into(&mut payload) {}
+    while let Ok(log::Record::Whole { .. }) = records.next_into(&mut payload) {}
 }

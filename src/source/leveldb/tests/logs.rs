@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::PathBuf;
 
-use super::super::journal::{BLOCK, Record, Records};
-use super::super::replay::replay;
-use super::super::{Leveldb, LeveldbError, Options};
 use super::writer::{self, batch, log};
+use crate::source::leveldb::{DIALECT, open};
+use crate::source::lsm::log::{BLOCK, Record, Records};
+use crate::source::lsm::replay::{Logs, Replayed, replay};
+use crate::source::lsm::{LsmError, Options};
 
-fn read_all(data: &[u8]) -> (Vec<Vec<u8>>, Result<Record, super::super::Malformed>) {
+fn read_all(data: &[u8]) -> (Vec<Vec<u8>>, Result<Record, crate::source::lsm::Malformed>) {
     let mut records = Records::new(data);
     let (mut all, mut payload) = (Vec::new(), Vec::new());
     loop {
@@ -57,6 +58,11 @@ fn a_flipped_byte_anywhere_never_passes() {
     }
 }
 
+fn replay_all(paths: &[PathBuf], limit: u64) -> Result<Replayed, LsmError> {
+    let files = paths.iter().map(|path| (&0, path)).collect();
+    replay(&Logs { files, dialect: &DIALECT, last_sequence: 0 }, limit)
+}
+
 fn logs(contents: &[Vec<u8>]) -> (tempfile::TempDir, Vec<PathBuf>) {
     let dir = tempfile::tempdir().unwrap();
     let paths = contents.iter().enumerate().map(|(n, bytes)| {
@@ -82,10 +88,10 @@ fn a_torn_tail_counts_as_a_crash_only_where_nothing_was_written_after() {
         (vec![whole.clone(), later.clone()], Some(3)),
     ] {
         let (_dir, paths) = logs(&contents);
-        let replayed = replay(&paths.iter().collect::<Vec<_>>(), 1 << 20);
+        let replayed = replay_all(&paths, 1 << 20);
         match (replayed, entries) {
             (Ok(replayed), Some(entries)) => assert_eq!(replayed.memory.len(), entries),
-            (Err(LeveldbError::Corrupt { path, offset, .. }), None) => {
+            (Err(LsmError::Corrupt { path, offset, .. }), None) => {
                 assert_eq!((&path, offset), (&paths[0], 24));
             }
             (replayed, _) => panic!("{replayed:?} {entries:?}"),
@@ -97,12 +103,11 @@ fn a_torn_tail_counts_as_a_crash_only_where_nothing_was_written_after() {
 fn more_log_than_the_bound_is_refused() {
     let ops = vec![(&b"k"[..], None); 5000];
     let (_dir, paths) = logs(&[log(&[batch(1, &ops)])]);
-    let paths: Vec<_> = paths.iter().collect();
     for limit in [1000, 60_000] {
-        let refused = replay(&paths, limit).unwrap_err();
-        assert!(matches!(refused, LeveldbError::TooLarge { .. }), "{refused}");
+        let refused = replay_all(&paths, limit).unwrap_err();
+        assert!(matches!(refused, LsmError::TooLarge { .. }), "{refused}");
     }
-    assert_eq!(replay(&paths, 1 << 20).unwrap().memory.len(), 1);
+    assert_eq!(replay_all(&paths, 1 << 20).unwrap().memory.len(), 1);
 }
 
 #[test]
@@ -113,7 +118,7 @@ fn a_torn_log_is_reported_and_its_whole_records_count() {
     let path = dir.path().join("000100.log");
     let bytes = fs::read(&path).unwrap();
     fs::write(&path, &bytes[..bytes.len() - 1]).unwrap();
-    let db = Leveldb::open(dir.path(), Options::default()).unwrap();
+    let db = open(dir.path(), Options::default()).unwrap();
     assert_eq!(db.torn_log(), Some((path.as_path(), 24)));
     assert!(db.get(b"a").unwrap().is_some() && db.get(b"b").unwrap().is_none());
 }

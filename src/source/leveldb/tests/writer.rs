@@ -4,7 +4,11 @@ use std::fs;
 use std::ops::Range;
 use std::path::Path;
 
-use super::super::{filter, journal};
+use crate::source::lsm::footer::{Checksum, Packing};
+use crate::source::lsm::{filter, log as journal};
+
+/// How LevelDB packs blocks.
+pub(super) const PACKING: Packing = Packing { checksum: Checksum::Crc32c, zstd: false };
 
 pub(super) type Entry = (Vec<u8>, Vec<u8>);
 

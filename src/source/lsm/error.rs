@@ -1,5 +1,5 @@
 //! Owns what can go wrong: [`Malformed`] from the pure parsers (a position and a reason,
-//! no file), and [`LeveldbError`], which every function touching a directory returns.
+//! no file), and [`LsmError`], which every function touching a directory returns.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,13 +18,13 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    pub(super) fn new(at: usize, what: &'static str) -> Malformed {
+    pub(crate) fn new(at: usize, what: &'static str) -> Malformed {
         Malformed { at, what }
     }
 
     /// The same finding, for bytes which began at `base` of the file `path`.
-    pub(super) fn within(self, path: &Path, base: u64) -> LeveldbError {
-        LeveldbError::Corrupt {
+    pub(crate) fn within(self, path: &Path, base: u64) -> LsmError {
+        LsmError::Corrupt {
             path: path.to_path_buf(),
             offset: base.saturating_add(self.at as u64),
             what: self.what.to_string(),
@@ -33,8 +33,8 @@ impl Malformed {
 
     /// As `Malformed::within`, for bytes which were decompressed, so that
     /// only the block's own offset exists in the file.
-    pub(super) fn in_block(self, path: &Path, block: u64) -> LeveldbError {
-        LeveldbError::Corrupt {
+    pub(crate) fn in_block(self, path: &Path, block: u64) -> LsmError {
+        LsmError::Corrupt {
             path: path.to_path_buf(),
             offset: block,
             what: format!("{} (byte {} of the unpacked block)", self.what, self.at),
@@ -42,10 +42,39 @@ impl Malformed {
     }
 }
 
+/// Why bytes are of no use: they are wrong, or right and beyond this reader.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// They are not what their format demands.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// They say something that this reader does not understand, or may not leave out.
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl Fault {
+    /// The same finding, for bytes which began at `base` of the file `path`.
+    pub(crate) fn within(self, path: &Path, base: u64) -> LsmError {
+        match self {
+            Fault::Malformed(malformed) => malformed.within(path, base),
+            Fault::Unsupported(what) => LsmError::unsupported(path, what),
+        }
+    }
+
+    /// The same finding, for one record of a log.
+    pub(crate) fn in_record(self, path: &Path, offset: u64) -> LsmError {
+        match self {
+            Fault::Malformed(e) => LsmError::corrupt(path, offset, format!("{} (byte {} of the record)", e.what, e.at)),
+            Fault::Unsupported(what) => LsmError::unsupported(path, what),
+        }
+    }
+}
+
 /// Every failure of the reader.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum LeveldbError {
+pub enum LsmError {
     /// The operating system refused a read.
     #[error("cannot read {}: {source}", .path.display())]
     Io {
@@ -54,8 +83,8 @@ pub enum LeveldbError {
         /// The operating system's answer.
         source: io::Error,
     },
-    /// The directory has no usable `CURRENT` file.
-    #[error("{} is not a LevelDB database: {what}", .path.display())]
+    /// The directory names no manifest that could be used.
+    #[error("{} is not a database: {what}", .path.display())]
     NotADatabase {
         /// The directory.
         path: PathBuf,
@@ -88,6 +117,14 @@ pub enum LeveldbError {
         /// The order it names.
         found: String,
     },
+    /// The database is as its engine wrote it, and has something that this release does not read.
+    #[error("{} cannot be read by this release: {what}", .path.display())]
+    Unsupported {
+        /// The file that has it.
+        path: PathBuf,
+        /// What it has.
+        what: String,
+    },
     /// A file read whole exceeds what the reader is ready to hold in memory.
     #[error("{}: {bytes} bytes of {what}, and at most {limit} are read", .path.display())]
     TooLarge {
@@ -102,12 +139,16 @@ pub enum LeveldbError {
     },
 }
 
-impl LeveldbError {
-    pub(super) fn io(path: &Path, source: io::Error) -> LeveldbError {
-        LeveldbError::Io { path: path.to_path_buf(), source }
+impl LsmError {
+    pub(crate) fn io(path: &Path, source: io::Error) -> LsmError {
+        LsmError::Io { path: path.to_path_buf(), source }
     }
 
-    pub(super) fn corrupt(path: &Path, offset: u64, what: impl Into<String>) -> LeveldbError {
-        LeveldbError::Corrupt { path: path.to_path_buf(), offset, what: what.into() }
+    pub(crate) fn unsupported(path: &Path, what: impl Into<String>) -> LsmError {
+        LsmError::Unsupported { path: path.to_path_buf(), what: what.into() }
+    }
+
+    pub(crate) fn corrupt(path: &Path, offset: u64, what: impl Into<String>) -> LsmError {
+        LsmError::Corrupt { path: path.to_path_buf(), offset, what: what.into() }
     }
 }

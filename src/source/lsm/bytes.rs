@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
 
 /// Four little-endian bytes at `at`, if they are there.
 #[inline]
-pub(super) fn u32_le(data: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn u32_le(data: &[u8], at: usize) -> Option<u32> {
     let bytes = data.get(at..at.checked_add(4)?)?;
     Some(u32::from_le_bytes(bytes.try_into().ok()?))
 }

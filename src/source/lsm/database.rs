@@ -4,15 +4,17 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::block::{Block, Spot};
+use super::block::Block;
 use super::cache::Cache;
 use super::cursor::Cursor;
-use super::error::LeveldbError;
+use super::dialect::Dialect;
+use super::error::LsmError;
 use super::footer::Handle;
 use super::iter::Iter;
 use super::listing::Listing;
 use super::memory::Memory;
-use super::replay::{self, MAX_LOGS, MAX_MANIFEST};
+use super::place::Place;
+use super::replay::{self, Logs, MAX_LOGS, MAX_MANIFEST};
 use super::table::Table;
 use super::tables::Tables;
 use super::version::{Table as Entry, Version};
@@ -48,24 +50,19 @@ pub struct FileInfo {
 }
 
 #[derive(Debug)]
-pub(super) struct Inner {
-    pub(super) dir: PathBuf,
-    pub(super) runs: Vec<Vec<Entry>>,
-    pub(super) memory: Memory,
-    pub(super) last_sequence: u64,
-    pub(super) tables: Tables,
+pub(crate) struct Inner {
+    dialect: &'static Dialect,
+    pub(crate) runs: Vec<Vec<Entry>>,
+    pub(crate) memory: Memory,
+    pub(crate) last_sequence: u64,
+    pub(crate) tables: Tables,
     cache: Cache,
     torn: Option<(PathBuf, u64)>,
 }
 
 impl Inner {
     /// A data block, from the cache or the file; `scratch` saves an allocation per read.
-    pub(super) fn block(
-        &self,
-        table: &Table,
-        handle: Handle,
-        scratch: &mut Vec<u8>,
-    ) -> Result<Arc<Block>, LeveldbError> {
+    pub(crate) fn block(&self, table: &Table, handle: Handle, scratch: &mut Vec<u8>) -> Result<Arc<Block>, LsmError> {
         let id = (table.number, handle.offset);
         if let Some(block) = self.cache.get(id) {
             return Ok(block);
@@ -76,44 +73,70 @@ impl Inner {
     }
 }
 
-/// A goleveldb (LevelDB) database, read without changing or locking anything.
+/// A database, read without changing or locking anything.
 ///
-/// Clones share everything. What is seen is the state at [`Leveldb::open`].
+/// Clones share everything. What is seen is the state when it was opened.
 #[derive(Debug, Clone)]
-pub struct Leveldb {
-    pub(super) inner: Arc<Inner>,
+pub struct Database {
+    pub(crate) inner: Arc<Inner>,
 }
 
-impl Leveldb {
-    /// Opens the database in `dir`: chooses the manifest, checks that its tables are there,
-    /// and replays the live logs into memory.
+impl Database {
+    /// Opens the database that the manifest describes: checks that its tables are there, and replays the live logs into
+    /// memory.
     ///
     /// # Errors
-    /// `dir` is no database or one with another key order; a file is missing, damaged
-    /// or too large. An unfinished last record of the manifest or of the newest log is no
-    /// error: that is how a killed writer leaves them.
-    pub fn open(dir: &Path, options: Options) -> Result<Leveldb, LeveldbError> {
-        let listing = Listing::read(dir)?;
-        let manifest = listing.manifest(dir)?;
-        let data = replay::read_whole(&manifest, "manifest", MAX_MANIFEST)?;
-        let version = Version::replay(&manifest, &data)?;
-        let logs: Vec<&PathBuf> =
-            listing.logs.iter().filter(|(number, _)| version.counts(**number)).map(|(_, path)| path).collect();
+    /// Another key order; a file that is missing, damaged, too large, or has what this release does not read. An unfinished
+    /// last record of the manifest or of the newest log is no error: that is how a killed writer leaves them.
+    pub(crate) fn open(
+        dir: &Path,
+        dialect: &'static Dialect,
+        listing: &Listing,
+        manifest: &Path,
+        options: Options,
+    ) -> Result<Database, LsmError> {
+        let data = replay::read_whole(manifest, "manifest", MAX_MANIFEST)?;
+        let version = Version::replay(manifest, &data, dialect)?;
+        let first = version.first_log().filter(|_| dialect.recycles_logs);
+        if let Some(number) = first.filter(|number| !listing.logs.contains_key(number)) {
+            return Err(LsmError::MissingFile {
+                path: dir.join(format!("{number:06}.log")),
+                named_by: manifest.to_path_buf(),
+            });
+        }
+        let logs = Logs {
+            files: listing.logs.iter().filter(|(number, _)| version.counts(**number)).collect(),
+            dialect,
+            last_sequence: version.last_sequence(),
+        };
         let replayed = replay::replay(&logs, MAX_LOGS)?;
         let inner = Inner {
-            dir: dir.to_path_buf(),
+            dialect,
             last_sequence: version.last_sequence(),
-            runs: version.runs(&manifest, dir, &listing)?,
+            runs: version.runs(manifest, dir, listing, dialect)?,
             memory: replayed.memory,
-            tables: Tables::new(options.open_files),
+            tables: Tables::new(dialect, options.open_files),
             cache: Cache::new(options.block_cache_bytes),
             torn: replayed.torn,
         };
-        Ok(Leveldb { inner: Arc::new(inner) })
+        Ok(Database { inner: Arc::new(inner) })
+    }
+
+    /// Opens every table once, so that what no reader here understands is found before anything is done with the rest.
+    ///
+    /// # Errors
+    /// A table that is damaged in its footer or in what describes it, or that has what this release does not read.
+    pub(crate) fn check_tables(&self) -> Result<(), LsmError> {
+        self.inner.runs.iter().flatten().try_for_each(|table| self.inner.tables.get(table).map(drop))
+    }
+
+    /// The engine's name.
+    pub fn engine(&self) -> &'static str {
+        self.inner.dialect.name
     }
 
     /// The newest live value of `key`. For many keys a [`Cursor`] is faster.
-    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LeveldbError> {
+    pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LsmError> {
         let mut value = Vec::new();
         let found = self.cursor().read_into(key, &mut value)?;
         Ok(found.then_some(value))
@@ -161,7 +184,7 @@ impl Leveldb {
 
     /// Roughly the bytes which tables give to user keys from `start` up to `end` (`None`
     /// is no end): whole tables by size, those at the ends by their index.
-    pub fn approximate_bytes(&self, start: &[u8], end: Option<&[u8]>) -> Result<u64, LeveldbError> {
+    pub fn approximate_bytes(&self, start: &[u8], end: Option<&[u8]>) -> Result<u64, LsmError> {
         let mut total = 0u64;
         for table in self.inner.runs.iter().flatten() {
             let after = end.is_some_and(|end| table.smallest_user() >= end);
@@ -182,9 +205,9 @@ impl Leveldb {
     }
 
     /// Offset of the block where `key` is or would be.
-    fn offset_of(&self, entry: &Entry, key: &[u8]) -> Result<u64, LeveldbError> {
+    fn offset_of(&self, entry: &Entry, key: &[u8]) -> Result<u64, LsmError> {
         let table = self.inner.tables.get(entry)?;
-        let (handle, _) = table.index_seek(&mut Spot::default(), key, &mut Vec::new())?;
+        let (handle, _) = Place::default().seek(&self.inner, &table, key, &mut Vec::new())?;
         Ok(handle.map_or(entry.size, |handle| handle.offset))
     }
 }

@@ -5,20 +5,20 @@ use std::sync::Arc;
 
 use super::block::{Block, Spot};
 use super::database::Inner;
-use super::error::{LeveldbError, Malformed};
+use super::error::{Fault, LsmError, Malformed};
 use super::footer::Handle;
+use super::place::Place;
 use super::table::Table;
-use super::unpack::unpack;
 use super::window::Window;
 
 /// Walk over one run.
 #[derive(Debug)]
-pub(super) struct Run {
+pub(crate) struct Run {
     inner: Arc<Inner>,
     run: usize,
     nth: usize,
     table: Option<Arc<Table>>,
-    index: Spot,
+    index: Place,
     block: Block,
     block_at: u64,
     spot: Spot,
@@ -27,13 +27,13 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn new(inner: Arc<Inner>, run: usize) -> Run {
+    pub(crate) fn new(inner: Arc<Inner>, run: usize) -> Run {
         Run {
             inner,
             run,
             nth: 0,
             table: None,
-            index: Spot::default(),
+            index: Place::default(),
             block: Block::default(),
             block_at: 0,
             spot: Spot::default(),
@@ -42,16 +42,31 @@ impl Run {
         }
     }
 
-    pub(super) fn spot(&self) -> &Spot {
+    pub(crate) fn spot(&self) -> &Spot {
         &self.spot
     }
 
-    pub(super) fn value(&self) -> &[u8] {
-        self.block.value(&self.spot)
+    pub(crate) fn value(&self) -> &[u8] {
+        self.table.as_ref().map_or(&[], |table| table.value(&self.block, &self.spot))
+    }
+
+    /// `sequence << 8 | kind` of the current entry, in the table's own words.
+    #[inline]
+    pub(crate) fn tag(&self) -> u64 {
+        self.table.as_ref().map_or(0, |table| table.tag(&self.spot))
+    }
+
+    /// `sequence << 8 | kind` of the current entry, in memory's words.
+    pub(crate) fn judge(&self) -> Result<u64, LsmError> {
+        let Some(table) = &self.table else { return Ok(0) };
+        table.judge(&self.block, &self.spot).map_err(|fault| match fault {
+            Fault::Malformed(e) => self.broken(e),
+            fault @ Fault::Unsupported(_) => fault.within(table.path(), 0),
+        })
     }
 
     /// Moves to the first entry whose user key is not below `user`.
-    pub(super) fn seek(&mut self, user: &[u8]) -> Result<(), LeveldbError> {
+    pub(crate) fn seek(&mut self, user: &[u8]) -> Result<(), LsmError> {
         self.spot.reset();
         let inner = Arc::clone(&self.inner);
         let tables = inner.runs.get(self.run).map_or(&[][..], Vec::as_slice);
@@ -62,7 +77,7 @@ impl Run {
             return Ok(());
         };
         let table = inner.tables.get(entry)?;
-        let found = table.index_seek(&mut self.index, user, &mut self.scratch)?;
+        let found = self.index.seek(&inner, &table, user, &mut self.scratch)?;
         self.table = Some(table);
         match found.0 {
             Some(handle) => self.load(handle)?,
@@ -75,7 +90,7 @@ impl Run {
 
     /// Moves to the next entry; the spot is invalid after the last.
     #[inline]
-    pub(super) fn step(&mut self) -> Result<(), LeveldbError> {
+    pub(crate) fn step(&mut self) -> Result<(), LsmError> {
         match self.block.step(&mut self.spot) {
             Ok(true) => Ok(()),
             Ok(false) => self.advance(),
@@ -84,12 +99,12 @@ impl Run {
     }
 
     /// Goes to the first entry of the next block which has one.
-    fn advance(&mut self) -> Result<(), LeveldbError> {
+    fn advance(&mut self) -> Result<(), LsmError> {
         loop {
             let Some(table) = &self.table else {
                 return Ok(());
             };
-            match table.index_step(&mut self.index)? {
+            match self.index.step(&self.inner, table)? {
                 Some(handle) => {
                     self.load(handle)?;
                     let stepped = self.block.step(&mut self.spot);
@@ -111,7 +126,7 @@ impl Run {
         }
     }
 
-    fn load(&mut self, handle: Handle) -> Result<(), LeveldbError> {
+    fn load(&mut self, handle: Handle) -> Result<(), LsmError> {
         let Run { table, window, block, .. } = self;
         self.spot.reset();
         let Some(table) = table else {
@@ -119,11 +134,11 @@ impl Run {
         };
         self.block_at = handle.offset;
         let raw = window.raw(table, handle)?;
-        block.refill(|plain| unpack(raw, plain)).map_err(|e| LeveldbError::corrupt(table.path(), handle.offset, e.what))
+        table.unpack_into(block, raw).map_err(|e| LsmError::corrupt(table.path(), handle.offset, e.what))
     }
 
     #[cold]
-    fn broken(&self, e: Malformed) -> LeveldbError {
+    fn broken(&self, e: Malformed) -> LsmError {
         let path = self.table.as_ref().map(|table| table.path());
         e.in_block(path.unwrap_or("".as_ref()), self.block_at)
     }

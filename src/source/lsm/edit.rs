@@ -20,7 +20,7 @@ pub struct Edit {
     pub previous_journal: Option<u64>,
     /// Tag 6: level and table number.
     pub deleted: Vec<(u32, u64)>,
-    /// Tag 7.
+    /// Tag 7, and those of other engines.
     pub added: Vec<AddedTable>,
 }
 
@@ -37,14 +37,23 @@ pub struct AddedTable {
     pub smallest: Vec<u8>,
     /// Last internal key.
     pub largest: Vec<u8>,
+    /// Smallest and largest sequence number of its entries, where the engine notes them.
+    pub sequences: Option<(u64, u64)>,
+    /// What the table has that no reader here understands.
+    pub unreadable: Option<&'static str>,
 }
 
-/// Decodes one MANIFEST record.
+/// Takes the rest of a field whose tag not every engine has.
 ///
 /// # Errors
-/// Cut fields, internal keys without trailer, and tags LevelDB does not
-/// have (RocksDB and Pebble use numbers from 100 on for their own tables).
-pub fn decode(payload: &[u8]) -> Result<Edit, Malformed> {
+/// The engine has no such tag, or not with these contents.
+pub type OwnTags = fn(u64, &mut Fields<'_>, &mut Edit) -> Result<(), Malformed>;
+
+/// Decodes one MANIFEST record: LevelDB's tags here, all others by `own`.
+///
+/// # Errors
+/// Cut fields, internal keys without trailer, and tags the engine does not have.
+pub fn decode(payload: &[u8], own: OwnTags) -> Result<Edit, Malformed> {
     let mut fields = Fields::new(payload);
     let mut edit = Edit::default();
     while !fields.is_empty() {
@@ -69,23 +78,30 @@ pub fn decode(payload: &[u8]) -> Result<Edit, Malformed> {
                 size: fields.uvarint()?,
                 smallest: internal_key(&mut fields)?,
                 largest: internal_key(&mut fields)?,
+                sequences: None,
+                unreadable: None,
             }),
             9 => edit.previous_journal = Some(fields.uvarint()?),
-            100.. => {
-                return Err(Malformed::new(at, "a manifest field of RocksDB or Pebble, not of LevelDB"));
-            }
-            _ => return Err(Malformed::new(at, "unknown manifest field")),
+            tag => own(tag, &mut fields, &mut edit).map_err(|e| Malformed::new(e.at.max(at), e.what))?,
         }
     }
     Ok(edit)
 }
 
-fn level(fields: &mut Fields<'_>) -> Result<u32, Malformed> {
+/// A level.
+///
+/// # Errors
+/// A number which no level has.
+pub fn level(fields: &mut Fields<'_>) -> Result<u32, Malformed> {
     let at = fields.at();
     u32::try_from(fields.uvarint()?).map_err(|_| Malformed::new(at, "a level is out of range"))
 }
 
-fn internal_key(fields: &mut Fields<'_>) -> Result<Vec<u8>, Malformed> {
+/// The bound of a table.
+///
+/// # Errors
+/// Too few bytes for an internal key.
+pub fn internal_key(fields: &mut Fields<'_>) -> Result<Vec<u8>, Malformed> {
     let at = fields.at();
     let key = fields.prefixed()?;
     if key.len() < TRAILER {
@@ -97,10 +113,11 @@ fn internal_key(fields: &mut Fields<'_>) -> Result<Vec<u8>, Malformed> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::source::leveldb::DIALECT;
 
     #[test]
     fn all_fields_of_leveldb_are_understood_and_others_refused() {
-        let edit = decode(b"\x01\x01c\x02\x05\x03\x06\x04\x07\x05\x01\x02kk\x06\x01\x09\x07\x02\x0a\x0b\x08aaaaaaaa\x09bbbbbbbbb\x09\x04").unwrap();
+        let edit = decode(b"\x01\x01c\x02\x05\x03\x06\x04\x07\x05\x01\x02kk\x06\x01\x09\x07\x02\x0a\x0b\x08aaaaaaaa\x09bbbbbbbbb\x09\x04", DIALECT.own_tags).unwrap();
         assert_eq!(edit.comparator.as_deref(), Some(&b"c"[..]));
         assert_eq!((edit.journal, edit.next_file, edit.last_sequence), (Some(5), Some(6), Some(7)));
         assert_eq!(edit.previous_journal, Some(4));
@@ -116,7 +133,7 @@ mod tests {
             b"\x06\xff\xff\xff\xff\xff\x01\x01",
             b"\x01\xff\xff\xff\x7fabc",
         ] {
-            assert!(decode(bad).is_err(), "{bad:?}");
+            assert!(decode(bad, DIALECT.own_tags).is_err(), "{bad:?}");
         }
     }
 }

@@ -5,39 +5,43 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::dialect::Dialect;
 use super::edit::{self, AddedTable, Edit};
-use super::error::LeveldbError;
-use super::journal::{Record, Records};
+use super::error::{Fault, LsmError};
 use super::key;
 use super::listing::Listing;
+use super::log::{Record, Records};
 
-const COMPARATOR: &[u8] = b"leveldb.BytewiseComparator";
+/// The name of the only order of keys read.
+pub(crate) const COMPARATOR: &[u8] = b"leveldb.BytewiseComparator";
 
 /// One live table.
 #[derive(Debug, Clone)]
-pub(super) struct Table {
-    pub(super) level: u32,
-    pub(super) number: u64,
-    pub(super) size: u64,
+pub(crate) struct Table {
+    pub(crate) level: u32,
+    pub(crate) number: u64,
+    pub(crate) size: u64,
     /// Internal keys.
-    pub(super) smallest: Vec<u8>,
-    pub(super) largest: Vec<u8>,
-    pub(super) path: PathBuf,
+    pub(crate) smallest: Vec<u8>,
+    pub(crate) largest: Vec<u8>,
+    pub(crate) path: PathBuf,
+    /// The sequence number of all entries, where the engine gave it to the file as a whole.
+    pub(crate) sequence: Option<u64>,
 }
 
 impl Table {
-    pub(super) fn smallest_user(&self) -> &[u8] {
+    pub(crate) fn smallest_user(&self) -> &[u8] {
         key::user(&self.smallest)
     }
 
-    pub(super) fn largest_user(&self) -> &[u8] {
+    pub(crate) fn largest_user(&self) -> &[u8] {
         key::user(&self.largest)
     }
 }
 
 /// State described by one manifest.
 #[derive(Debug, Default)]
-pub(super) struct Version {
+pub(crate) struct Version {
     comparator: Option<Vec<u8>>,
     journal: Option<u64>,
     next_file: Option<u64>,
@@ -49,7 +53,7 @@ pub(super) struct Version {
 impl Version {
     /// Adds up all records of a manifest's bytes. A torn record at the very end is
     /// ignored: its writer died before the change took effect.
-    pub(super) fn replay(path: &Path, data: &[u8]) -> Result<Version, LeveldbError> {
+    pub(crate) fn replay(path: &Path, data: &[u8], dialect: &Dialect) -> Result<Version, LsmError> {
         let mut version = Version::default();
         let mut records = Records::new(data);
         let mut payload = Vec::new();
@@ -57,16 +61,14 @@ impl Version {
             let record = records.next_into(&mut payload);
             match record.map_err(|e| e.within(path, 0))? {
                 Record::Whole { offset } => {
-                    let edit = edit::decode(&payload).map_err(|e| {
-                        let what = format!("{} (byte {} of the record)", e.what, e.at);
-                        LeveldbError::corrupt(path, offset as u64, what)
-                    })?;
+                    let edit = edit::decode(&payload, dialect.own_tags)
+                        .map_err(|e| Fault::from(e).in_record(path, offset as u64))?;
                     version.apply(edit);
                 }
                 Record::End | Record::Torn { .. } => break,
             }
         }
-        version.check(path, data.len() as u64)?;
+        version.check(path, data.len() as u64, dialect)?;
         Ok(version)
     }
 
@@ -85,14 +87,14 @@ impl Version {
         }
     }
 
-    fn check(&self, path: &Path, end: u64) -> Result<(), LeveldbError> {
+    fn check(&self, path: &Path, end: u64, dialect: &Dialect) -> Result<(), LsmError> {
         let missing = match (&self.comparator, self.journal, self.next_file, self.last_sequence) {
             (None, ..) => "comparator",
-            (_, None, ..) => "journal number",
+            (_, None, ..) if !dialect.journal_is_optional => "journal number",
             (_, _, None, _) => "next file number",
             (.., None) => "last sequence",
             (Some(found), ..) if found != COMPARATOR => {
-                return Err(LeveldbError::Comparator {
+                return Err(LsmError::Comparator {
                     path: path.to_path_buf(),
                     found: String::from_utf8_lossy(found).into_owned(),
                 });
@@ -100,36 +102,51 @@ impl Version {
             _ => return Ok(()),
         };
         let what = format!("the manifest never states its {missing}");
-        Err(LeveldbError::corrupt(path, end, what))
+        Err(LsmError::corrupt(path, end, what))
     }
 
     /// Whether a log of this number holds anything the tables do not.
-    pub(super) fn counts(&self, log: u64) -> bool {
+    pub(crate) fn counts(&self, log: u64) -> bool {
         Some(log) >= self.journal || Some(log) == self.previous_journal
     }
 
-    /// Sequence number which the manifest says all tables are covered by.
-    pub(super) fn last_sequence(&self) -> u64 {
-        self.last_sequence.unwrap_or(0)
+    /// The oldest log that holds anything the tables do not.
+    pub(crate) fn first_log(&self) -> Option<u64> {
+        self.journal
     }
 
-    /// Runs of tables in order of precedence: each level-0 table alone, highest number
-    /// first, then every deeper level as one ascending run without overlaps.
+    /// Sequence number which the manifest says all tables are covered by.
+    pub(crate) fn last_sequence(&self) -> u64 {
+        let newest = self.tables.values().filter_map(|table| Some(table.sequences?.1)).max();
+        self.last_sequence.max(newest).unwrap_or(0)
+    }
+
+    /// Runs of tables in order of precedence, each ascending and without overlaps: those of level 0, among which only
+    /// sequence numbers tell what is newer, then one for every deeper level.
     ///
     /// # Errors
-    /// A table which is missing or shorter than stated, or overlaps another of its level.
-    pub(super) fn runs(self, manifest: &Path, dir: &Path, listing: &Listing) -> Result<Vec<Vec<Table>>, LeveldbError> {
+    /// A table which is missing or has another size than stated, overlaps another of its level, or cannot be read.
+    pub(crate) fn runs(
+        self,
+        manifest: &Path,
+        dir: &Path,
+        listing: &Listing,
+        dialect: &Dialect,
+    ) -> Result<Vec<Vec<Table>>, LsmError> {
         let mut levels: BTreeMap<u32, Vec<Table>> = BTreeMap::new();
         for ((level, number), added) in self.tables {
             let path = listing.tables.get(&number);
-            let path = path.ok_or_else(|| LeveldbError::MissingFile {
-                path: dir.join(format!("{number:06}.ldb")),
+            let path = path.ok_or_else(|| LsmError::MissingFile {
+                path: dir.join(format!("{number:06}.{}", dialect.suffixes.first().unwrap_or(&""))),
                 named_by: manifest.to_path_buf(),
             })?;
-            let there = fs::metadata(path).map_err(|e| LeveldbError::io(path, e))?;
-            if there.len() < added.size {
+            if let Some(what) = added.unreadable {
+                return Err(LsmError::unsupported(path, format!("the manifest says it is {what}")));
+            }
+            let there = fs::metadata(path).map_err(|e| LsmError::io(path, e))?;
+            if there.len() != added.size {
                 let what = format!("the manifest says it has {} bytes", added.size);
-                return Err(LeveldbError::corrupt(path, there.len(), what));
+                return Err(LsmError::corrupt(path, there.len(), what));
             }
             levels.entry(level).or_default().push(Table {
                 level,
@@ -138,6 +155,8 @@ impl Version {
                 smallest: added.smallest,
                 largest: added.largest,
                 path: path.clone(),
+                // 0 is what compactions leave of numbers that are of no use any more.
+                sequence: added.sequences.filter(|(first, last)| first == last && *first != 0).map(|(first, _)| first),
             });
         }
         let mut runs = Vec::new();
@@ -146,12 +165,11 @@ impl Version {
             for table in &tables {
                 if key::compare(&table.smallest, &table.largest).is_gt() {
                     let what = format!("bounds of table {} are reversed", table.number);
-                    return Err(LeveldbError::corrupt(manifest, 0, what));
+                    return Err(LsmError::corrupt(manifest, 0, what));
                 }
             }
             if level == 0 {
-                tables.sort_by_key(|table| std::cmp::Reverse(table.number));
-                runs.extend(tables.into_iter().map(|table| vec![table]));
+                runs.extend(apart(tables));
                 continue;
             }
             for pair in tables.windows(2) {
@@ -159,11 +177,24 @@ impl Version {
                     && key::compare(&a.largest, &b.smallest).is_ge()
                 {
                     let what = format!("tables {} and {} of level {level} overlap", a.number, b.number);
-                    return Err(LeveldbError::corrupt(manifest, 0, what));
+                    return Err(LsmError::corrupt(manifest, 0, what));
                 }
             }
             runs.push(tables);
         }
         Ok(runs)
     }
+}
+
+/// As few runs without overlaps as tables in order of their first keys allow: each goes behind the first that ends before it.
+fn apart(tables: Vec<Table>) -> Vec<Vec<Table>> {
+    let mut runs: Vec<Vec<Table>> = Vec::new();
+    for table in tables {
+        let fits = |run: &Vec<Table>| run.last().is_some_and(|last| last.largest_user() < table.smallest_user());
+        match runs.iter().position(fits).and_then(|at| runs.get_mut(at)) {
+            Some(run) => run.push(table),
+            None => runs.push(vec![table]),
+        }
+    }
+    runs
 }

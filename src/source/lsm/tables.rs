@@ -4,13 +4,15 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::error::LeveldbError;
+use super::dialect::Dialect;
+use super::error::LsmError;
 use super::table::Table;
 use super::version::Table as Entry;
 
 /// Open tables by number.
 #[derive(Debug)]
-pub(super) struct Tables {
+pub(crate) struct Tables {
+    dialect: &'static Dialect,
     capacity: usize,
     open: Mutex<Open>,
 }
@@ -22,17 +24,17 @@ struct Open {
 }
 
 impl Tables {
-    pub(super) fn new(capacity: usize) -> Tables {
-        Tables { capacity: capacity.max(1), open: Mutex::default() }
+    pub(crate) fn new(dialect: &'static Dialect, capacity: usize) -> Tables {
+        Tables { dialect, capacity: capacity.max(1), open: Mutex::default() }
     }
 
     /// The open table of `entry`, opened now if need be.
-    pub(super) fn get(&self, entry: &Entry) -> Result<Arc<Table>, LeveldbError> {
+    pub(crate) fn get(&self, entry: &Entry) -> Result<Arc<Table>, LsmError> {
         if let Some(table) = self.lookup(entry.number) {
             return Ok(table);
         }
         // Opened outside the lock: two threads may open one table twice, none waits.
-        let table = Arc::new(Table::open(entry)?);
+        let table = Arc::new(Table::open(entry, self.dialect)?);
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.clock += 1;
         let clock = open.clock;
@@ -57,7 +59,7 @@ impl Tables {
     }
 
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.open.lock().unwrap().tables.len()
     }
 }

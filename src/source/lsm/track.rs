@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::block::{Block, Spot};
 use super::database::Inner;
-use super::error::{LeveldbError, Malformed};
+use super::error::{Fault, LsmError, Malformed};
 use super::filter;
 use super::footer::Handle;
-use super::key;
+use super::place::Place;
 use super::table::Table;
-use super::unpack::unpack;
 use super::version::Table as Entry;
 use super::window::Window;
 
@@ -20,13 +19,13 @@ use super::window::Window;
 const STRIDE: usize = 32;
 
 /// The wanted key, its bloom hash computed at most once for all runs.
-pub(super) struct Wanted<'a> {
-    pub(super) key: &'a [u8],
+pub(crate) struct Wanted<'a> {
+    pub(crate) key: &'a [u8],
     hash: Option<u32>,
 }
 
 impl<'a> Wanted<'a> {
-    pub(super) fn new(key: &'a [u8]) -> Wanted<'a> {
+    pub(crate) fn new(key: &'a [u8]) -> Wanted<'a> {
         Wanted { key, hash: None }
     }
 
@@ -37,17 +36,17 @@ impl<'a> Wanted<'a> {
 
 /// A bound, not included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Until<'a> {
+pub(crate) enum Until<'a> {
     Key(&'a [u8]),
     End,
 }
 
 /// Place in one run.
 #[derive(Debug, Default)]
-pub(super) struct Track {
+pub(crate) struct Track {
     nth: usize,
     table: Option<Arc<Table>>,
-    index: Spot,
+    index: Place,
     /// The located block, which alone can hold user keys above `low` (or from it, if
     /// `low_included`) up to and with `high`. `None`: nothing is located.
     located: Option<Handle>,
@@ -77,18 +76,18 @@ struct Ahead {
 
 impl Track {
     /// A place in no particular block; `once` if look-ups come in long ascending runs.
-    pub(super) fn new(once: bool) -> Track {
+    pub(crate) fn new(once: bool) -> Track {
         Track { ahead: once.then(Box::default), ..Track::default() }
     }
 
     /// Sequence and type of the newest entry of the wanted key in this run.
     #[inline]
-    pub(super) fn find(
+    pub(crate) fn find(
         &mut self,
         inner: &Inner,
         run: &[Entry],
         wanted: &mut Wanted<'_>,
-    ) -> Result<Option<u64>, LeveldbError> {
+    ) -> Result<Option<u64>, LsmError> {
         match self.walk(wanted.key) {
             Ok(Some(true)) => return self.put_or_delete().map(Some),
             Ok(Some(false)) => return Ok(None),
@@ -107,7 +106,7 @@ impl Track {
     /// Steps on to an entry of `key` if that is among the next few in this block, as it nearly always is where a whole run is
     /// read. Otherwise nothing is known, and the place may be lost.
     #[inline]
-    pub(super) fn step_to(&mut self, key: &[u8]) -> Result<Option<u64>, LeveldbError> {
+    pub(crate) fn step_to(&mut self, key: &[u8]) -> Result<Option<u64>, LsmError> {
         let (true, true, Some(block)) = (self.searched, self.spot.is_valid(), self.block.as_ref()) else {
             return Ok(None);
         };
@@ -138,10 +137,10 @@ impl Track {
     }
 
     /// Value of the entry last found.
-    pub(super) fn value(&self) -> &[u8] {
-        match &self.block {
-            Some(block) => block.value(&self.spot),
-            None => &[],
+    pub(crate) fn value(&self) -> &[u8] {
+        match (&self.table, &self.block) {
+            (Some(table), Some(block)) => table.value(block, &self.spot),
+            _ => &[],
         }
     }
 
@@ -151,13 +150,13 @@ impl Track {
     }
 
     /// Locates the block for `key`; `false` if no table of the run spans it.
-    fn locate(&mut self, inner: &Inner, run: &[Entry], key: &[u8]) -> Result<bool, LeveldbError> {
+    fn locate(&mut self, inner: &Inner, run: &[Entry], key: &[u8]) -> Result<bool, LsmError> {
         if self.gap.is_some_and(|gap| lies_before(run, gap, key)) {
             return Ok(false);
         }
         let here = spans(run, self.nth, key);
         if here && self.located.is_some() && key > self.high.as_slice() {
-            self.next_block(run)?;
+            self.next_block(inner, run)?;
             if self.covers(key) {
                 return Ok(true);
             }
@@ -189,7 +188,7 @@ impl Track {
         // nothing half-moved.
         let was = (self.located.take(), self.block.take(), self.searched);
         self.searched = false;
-        let (handle, passed) = table.index_seek(&mut self.index, key, &mut self.low)?;
+        let (handle, passed) = self.index.seek(inner, &table, key, &mut self.low)?;
         self.table = Some(table);
         self.low_included = !passed && spans(run, self.nth, entry.smallest_user());
         if !passed {
@@ -207,7 +206,7 @@ impl Track {
     }
 
     /// Moves the located block one on within the table.
-    fn next_block(&mut self, run: &[Entry]) -> Result<(), LeveldbError> {
+    fn next_block(&mut self, inner: &Inner, run: &[Entry]) -> Result<(), LsmError> {
         let Some(table) = self.table.clone() else {
             return Ok(());
         };
@@ -215,7 +214,7 @@ impl Track {
         self.low.extend_from_slice(self.index.user());
         self.low_included = false;
         self.forget();
-        self.located = table.index_step(&mut self.index)?;
+        self.located = self.index.step(inner, &table)?;
         self.bound(run);
         Ok(())
     }
@@ -242,17 +241,17 @@ impl Track {
     }
 
     /// The contents of a block, from the cache, or read ahead.
-    fn fetch(&mut self, inner: &Inner, table: &Table, handle: Handle) -> Result<Arc<Block>, LeveldbError> {
+    fn fetch(&mut self, inner: &Inner, table: &Table, handle: Handle) -> Result<Arc<Block>, LsmError> {
         let Some(ahead) = &mut self.ahead else { return inner.block(table, handle, &mut self.scratch) };
         let mut block = std::mem::take(&mut ahead.spare);
         let raw = ahead.window.raw_near(table, handle)?;
         let contents = Arc::make_mut(&mut block);
-        contents.refill(|plain| unpack(raw, plain)).map_err(|e| e.in_block(table.path(), handle.offset))?;
+        table.unpack_into(contents, raw).map_err(|e| e.in_block(table.path(), handle.offset))?;
         Ok(block)
     }
 
     /// Searches the located block, unless its filter says that this is in vain.
-    fn search(&mut self, inner: &Inner, run: &[Entry], wanted: &mut Wanted<'_>) -> Result<Option<u64>, LeveldbError> {
+    fn search(&mut self, inner: &Inner, run: &[Entry], wanted: &mut Wanted<'_>) -> Result<Option<u64>, LsmError> {
         let (Some(handle), Some(table)) = (self.located, self.table.clone()) else {
             return Ok(None);
         };
@@ -277,8 +276,8 @@ impl Track {
     }
 
     /// A separator may equal a user key which only begins in the next block.
-    fn spill(&mut self, inner: &Inner, run: &[Entry], key: &[u8]) -> Result<Option<u64>, LeveldbError> {
-        self.next_block(run)?;
+    fn spill(&mut self, inner: &Inner, run: &[Entry], key: &[u8]) -> Result<Option<u64>, LsmError> {
+        self.next_block(inner, run)?;
         let (Some(handle), Some(table)) = (self.located, self.table.clone()) else {
             return Ok(None);
         };
@@ -321,7 +320,7 @@ impl Track {
     }
 
     /// Up to where this run has no entry above `key`, which was just looked for in vain: `None` if that is not known.
-    pub(super) fn quiet_until<'a>(&'a self, run: &'a [Entry], key: &[u8]) -> Option<Until<'a>> {
+    pub(crate) fn quiet_until<'a>(&'a self, run: &'a [Entry], key: &[u8]) -> Option<Until<'a>> {
         if let Some(gap) = self.gap.filter(|gap| lies_before(run, *gap, key)) {
             return Some(run.get(gap).map_or(Until::End, |table| Until::Key(table.smallest_user())));
         }
@@ -331,23 +330,26 @@ impl Track {
         Some(Until::Key(if self.spot.is_valid() { self.spot.user() } else { &self.high }))
     }
 
-    fn answer(&self, key: &[u8]) -> Result<Option<u64>, LeveldbError> {
+    fn answer(&self, key: &[u8]) -> Result<Option<u64>, LsmError> {
         if !self.spot.is_valid() || self.spot.user() != key {
             return Ok(None);
         }
         self.put_or_delete().map(Some)
     }
 
-    fn put_or_delete(&self) -> Result<u64, LeveldbError> {
-        let tag = self.spot.tag();
-        match key::is_put(tag) {
-            Some(_) => Ok(tag),
-            None => Err(self.broken(Malformed::new(0, "unknown type of entry"))),
-        }
+    #[inline]
+    fn put_or_delete(&self) -> Result<u64, LsmError> {
+        let (Some(table), Some(block)) = (&self.table, &self.block) else {
+            return Err(self.broken(Malformed::new(0, "an entry of no block")));
+        };
+        table.judge(block, &self.spot).map_err(|fault| match fault {
+            Fault::Malformed(e) => self.broken(e),
+            fault @ Fault::Unsupported(_) => fault.within(table.path(), 0),
+        })
     }
 
     #[cold]
-    fn broken(&self, e: Malformed) -> LeveldbError {
+    fn broken(&self, e: Malformed) -> LsmError {
         let path = self.table.as_ref().map(|table| table.path());
         let block = self.located.map_or(0, |handle| handle.offset);
         e.in_block(path.unwrap_or("".as_ref()), block)

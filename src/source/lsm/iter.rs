@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::database::Inner;
-use super::error::LeveldbError;
-use super::key;
+use super::error::LsmError;
+use super::key::PUT;
 use super::run::Run;
 
 /// User key and value, lent by an [`Iter`].
@@ -16,7 +16,6 @@ pub type Pair<'a> = (&'a [u8], &'a [u8]);
 /// cache alone.
 #[derive(Debug)]
 pub struct Iter {
-    inner: Arc<Inner>,
     sources: Vec<Source>,
     /// Sources which have a current entry, in order of these entries.
     order: Vec<usize>,
@@ -54,8 +53,18 @@ impl Source {
     fn tag(&self) -> u64 {
         match self {
             Source::Memory(inner, at) => inner.memory.tag(*at),
-            Source::Run(run) => run.spot().tag(),
+            Source::Run(run) => run.tag(),
         }
+    }
+
+    /// Whether the current entry is a value; if not, it is a removal.
+    #[inline]
+    fn is_put(&self) -> Result<bool, LsmError> {
+        let tag = match self {
+            Source::Memory(inner, at) => inner.memory.tag(*at),
+            Source::Run(run) => run.judge()?,
+        };
+        Ok(tag & 0xff == u64::from(PUT))
     }
 
     fn value(&self) -> &[u8] {
@@ -66,7 +75,7 @@ impl Source {
     }
 
     #[inline]
-    fn step(&mut self) -> Result<(), LeveldbError> {
+    fn step(&mut self) -> Result<(), LsmError> {
         match self {
             Source::Memory(_, at) => *at += 1,
             Source::Run(run) => run.step()?,
@@ -74,7 +83,7 @@ impl Source {
         Ok(())
     }
 
-    fn seek(&mut self, user: &[u8]) -> Result<(), LeveldbError> {
+    fn seek(&mut self, user: &[u8]) -> Result<(), LsmError> {
         match self {
             Source::Memory(inner, at) => *at = inner.memory.seek(user),
             Source::Run(run) => run.seek(user)?,
@@ -84,7 +93,7 @@ impl Source {
 }
 
 impl Iter {
-    pub(super) fn new(inner: Arc<Inner>, start: &[u8], end: Option<&[u8]>) -> Iter {
+    pub(crate) fn new(inner: Arc<Inner>, start: &[u8], end: Option<&[u8]>) -> Iter {
         let mut sources = Vec::new();
         if inner.memory.len() != 0 {
             sources.push(Source::Memory(Arc::clone(&inner), 0));
@@ -92,14 +101,7 @@ impl Iter {
         for run in 0..inner.runs.len() {
             sources.push(Source::Run(Box::new(Run::new(Arc::clone(&inner), run))));
         }
-        Iter {
-            inner,
-            sources,
-            order: Vec::new(),
-            end: end.map(<[u8]>::to_vec),
-            last: start.to_vec(),
-            state: State::Seek,
-        }
+        Iter { sources, order: Vec::new(), end: end.map(<[u8]>::to_vec), last: start.to_vec(), state: State::Seek }
     }
 
     /// Makes `key` the place where [`Iter::next`] goes on, forwards or backwards; the end
@@ -118,7 +120,7 @@ impl Iter {
     /// until sought anew.
     #[allow(clippy::should_implement_trait, reason = "lends from itself, which Iterator cannot")]
     #[inline]
-    pub fn next(&mut self) -> Result<Option<Pair<'_>>, LeveldbError> {
+    pub fn next(&mut self) -> Result<Option<Pair<'_>>, LsmError> {
         let found = self.advance();
         if !matches!(found, Ok(true)) {
             self.state = State::Done;
@@ -129,7 +131,7 @@ impl Iter {
         Ok(source.and_then(|source| Some((source.user()?, source.value()))))
     }
 
-    fn advance(&mut self) -> Result<bool, LeveldbError> {
+    fn advance(&mut self) -> Result<bool, LsmError> {
         let mut skip = match self.state {
             State::Done => return Ok(false),
             State::At => true,
@@ -157,18 +159,14 @@ impl Iter {
             }
             self.last.clear();
             self.last.extend_from_slice(user);
-            match key::is_put(source.tag()) {
-                Some(true) => return Ok(true),
-                Some(false) => skip = true,
-                None => {
-                    let what = format!("unknown type of an entry of key {user:02x?}");
-                    return Err(LeveldbError::corrupt(&self.inner.dir, 0, what));
-                }
+            if source.is_put()? {
+                return Ok(true);
             }
+            skip = true;
         }
     }
 
-    fn start(&mut self) -> Result<(), LeveldbError> {
+    fn start(&mut self) -> Result<(), LsmError> {
         self.order.clear();
         let Iter { sources, order, last, .. } = self;
         for (at, source) in sources.iter_mut().enumerate() {
@@ -183,7 +181,7 @@ impl Iter {
 
     /// Steps the first source and puts it where it belongs then.
     #[inline]
-    fn step(&mut self) -> Result<(), LeveldbError> {
+    fn step(&mut self) -> Result<(), LsmError> {
         let Iter { sources, order, .. } = self;
         let Some(&first) = order.first() else {
             return Ok(());

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::database::Inner;
-use super::error::LeveldbError;
-use super::key;
+use super::error::LsmError;
+use super::key::PUT;
 use super::track::{Track, Until, Wanted};
 
 /// Repeated look-ups, each starting where the last one ended. One per thread.
@@ -30,7 +30,7 @@ struct Calm {
 }
 
 impl Cursor {
-    pub(super) fn new(inner: Arc<Inner>, once: bool) -> Cursor {
+    pub(crate) fn new(inner: Arc<Inner>, once: bool) -> Cursor {
         let tracks = inner.runs.iter().map(|_| Track::new(once)).collect();
         Cursor { inner, tracks, memory_at: 0, memory_floor: Vec::new(), calm: None }
     }
@@ -40,7 +40,7 @@ impl Cursor {
     ///
     /// # Errors
     /// Reading fails, or a block on the way to the key is damaged. The cursor stays usable.
-    pub fn read_into(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, LeveldbError> {
+    pub fn read_into(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, LsmError> {
         if let Some(tag) = self.read_calm(key)? {
             let run = self.calm.as_ref().map(|calm| calm.run);
             return Ok(self.deliver(Some((tag, run)), out));
@@ -83,7 +83,7 @@ impl Cursor {
 
     /// Looks in the one run that the key can be in, if it is known and the key is there.
     #[inline]
-    fn read_calm(&mut self, key: &[u8]) -> Result<Option<u64>, LeveldbError> {
+    fn read_calm(&mut self, key: &[u8]) -> Result<Option<u64>, LsmError> {
         let Some(calm) = &self.calm else { return Ok(None) };
         let (Some(track), Some(run)) = (self.tracks.get_mut(calm.run), self.inner.runs.get(calm.run)) else {
             return Ok(None);
@@ -123,7 +123,7 @@ impl Cursor {
         let Some((tag, place)) = best else {
             return false;
         };
-        if key::is_put(tag) != Some(true) {
+        if tag & 0xff != u64::from(PUT) {
             return false;
         }
         out.extend_from_slice(match place {

@@ -7,7 +7,7 @@ use super::key::{DELETE, PUT};
 
 /// Newest entry per user key of all replayed logs.
 #[derive(Debug, Default)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     arena: Vec<u8>,
     entries: Vec<Entry>,
 }
@@ -23,7 +23,7 @@ struct Entry {
 
 impl Memory {
     /// Adds an entry; [`Memory::sort`] must follow before any reading.
-    pub(super) fn push(&mut self, sequence: u64, key: &[u8], value: Option<&[u8]>) {
+    pub(crate) fn push(&mut self, sequence: u64, key: &[u8], value: Option<&[u8]>) {
         let start = self.arena.len();
         self.arena.extend_from_slice(key);
         let middle = self.arena.len();
@@ -38,12 +38,12 @@ impl Memory {
     }
 
     /// Bytes taken, for the bound on logs.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         (self.arena.len() + self.entries.len() * size_of::<Entry>()) as u64
     }
 
     /// Sorts, and drops all but the newest entry of each key.
-    pub(super) fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         let Memory { arena, entries } = self;
         let key = |e: &Entry| arena.get(e.key..e.value).unwrap_or(&[]);
         entries.sort_by(|a, b| {
@@ -55,31 +55,31 @@ impl Memory {
     }
 
     /// Number of entries.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// First position whose key is not below `user`.
-    pub(super) fn seek(&self, user: &[u8]) -> usize {
+    pub(crate) fn seek(&self, user: &[u8]) -> usize {
         self.entries.partition_point(|e| self.arena.get(e.key..e.value).unwrap_or(&[]) < user)
     }
 
     /// User key at a position.
     #[inline]
-    pub(super) fn user(&self, at: usize) -> Option<&[u8]> {
+    pub(crate) fn user(&self, at: usize) -> Option<&[u8]> {
         let entry = self.entries.get(at)?;
         self.arena.get(entry.key..entry.value)
     }
 
     /// `sequence << 8 | type` at a position; 0 past the end.
     #[inline]
-    pub(super) fn tag(&self, at: usize) -> u64 {
+    pub(crate) fn tag(&self, at: usize) -> u64 {
         self.entries.get(at).map_or(0, |entry| entry.tag)
     }
 
     /// Value at a position; empty for a tombstone.
     #[inline]
-    pub(super) fn value(&self, at: usize) -> &[u8] {
+    pub(crate) fn value(&self, at: usize) -> &[u8] {
         let value = self.entries.get(at);
         let value = value.and_then(|entry| self.arena.get(entry.value..entry.end));
         value.unwrap_or(&[])

@@ -1,7 +1,7 @@
 //! Owns readahead for one table: larger positioned reads, from which the iterator's
 //! blocks are cut. Hands raw blocks (contents, type, checksum) to the run.
 
-use super::error::LeveldbError;
+use super::error::LsmError;
 use super::footer::{BLOCK_TRAILER, Handle};
 use super::table::Table;
 
@@ -10,7 +10,7 @@ const LARGEST_READ: u64 = 256 << 10;
 
 /// A stretch of a table file in memory.
 #[derive(Debug, Default)]
-pub(super) struct Window {
+pub(crate) struct Window {
     data: Vec<u8>,
     offset: u64,
     /// Bytes of `data` which are from the file.
@@ -21,7 +21,7 @@ pub(super) struct Window {
 impl Window {
     /// Forgets all bytes, for another table or another place.
     /// Small reads come first again if `small`.
-    pub(super) fn reset(&mut self, small: bool) {
+    pub(crate) fn reset(&mut self, small: bool) {
         self.filled = 0;
         if small {
             self.next_read = FIRST_READ;
@@ -29,7 +29,7 @@ impl Window {
     }
 
     /// As [`Window::raw`], reading ahead only where this block follows close behind what was read before.
-    pub(super) fn raw_near(&mut self, table: &Table, handle: Handle) -> Result<&[u8], LeveldbError> {
+    pub(crate) fn raw_near(&mut self, table: &Table, handle: Handle) -> Result<&[u8], LsmError> {
         let end = self.offset + self.filled as u64;
         if handle.offset < self.offset || handle.offset > end + FIRST_READ {
             self.next_read = 0;
@@ -38,7 +38,7 @@ impl Window {
     }
 
     /// The raw bytes of one block with its trailer.
-    pub(super) fn raw(&mut self, table: &Table, handle: Handle) -> Result<&[u8], LeveldbError> {
+    pub(crate) fn raw(&mut self, table: &Table, handle: Handle) -> Result<&[u8], LsmError> {
         let size = handle.size + BLOCK_TRAILER as u64;
         let end = handle.offset + size;
         if handle.offset < self.offset || end > self.offset + self.filled as u64 {

@@ -13,6 +13,8 @@ pub struct Block {
     /// End of the entries, begin of the restart points.
     limit: usize,
     restarts: usize,
+    /// The bits of a restart point that are its offset.
+    restart_mask: u32,
 }
 
 /// A position in a block: the current entry, or none.
@@ -73,19 +75,24 @@ impl Block {
     /// Too few bytes for the restart points announced, or no restart point.
     pub fn new(data: Vec<u8>) -> Result<Block, Malformed> {
         let mut block = Block::default();
-        block.refill(|buffer| {
+        block.refill(u32::MAX, |buffer| {
             *buffer = data;
             Ok(())
         })?;
         Ok(block)
     }
 
-    /// Lets `fill` write new contents into the block's own buffer.
+    /// Lets `fill` write new contents into the block's own buffer. Of its restart points only the bits of the mask are
+    /// offsets.
     ///
     /// # Errors
     /// Those of `fill` and of [`Block::new`]; the block is empty then.
-    pub fn refill<E: From<Malformed>>(&mut self, fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>) -> Result<(), E> {
-        (self.limit, self.restarts) = (0, 0);
+    pub fn refill<E: From<Malformed>>(
+        &mut self,
+        restart_mask: u32,
+        fill: impl FnOnce(&mut Vec<u8>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        (self.limit, self.restarts, self.restart_mask) = (0, 0, restart_mask);
         fill(&mut self.data)?;
         let short = Malformed::new(0, "a block is too short for its restart points");
         let tail = self.data.len().checked_sub(4).ok_or(short)?;
@@ -215,7 +222,9 @@ impl Block {
     fn restart(&self, nth: usize) -> Result<usize, Malformed> {
         let at = self.limit + 4 * nth;
         match u32_le(&self.data, at) {
-            Some(offset) if offset as usize <= self.limit => Ok(offset as usize),
+            Some(offset) if (offset & self.restart_mask) as usize <= self.limit => {
+                Ok((offset & self.restart_mask) as usize)
+            }
             _ => Err(Malformed::new(at, "a restart point lies outside its block")),
         }
     }

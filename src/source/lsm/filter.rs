@@ -6,7 +6,7 @@ use super::bytes::u32_le;
 use super::error::Malformed;
 
 /// Metaindex key of the only filter understood.
-pub(super) const NAME: &[u8] = b"filter.leveldb.BuiltinBloomFilter";
+pub(crate) const NAME: &[u8] = b"filter.leveldb.BuiltinBloomFilter";
 
 /// Filter block of one table.
 #[derive(Debug)]

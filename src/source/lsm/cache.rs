@@ -11,11 +11,11 @@ const SHARDS: usize = 8;
 const OVERHEAD: usize = 160;
 
 /// Table number and offset of a block.
-pub(super) type BlockId = (u64, u64);
+pub(crate) type BlockId = (u64, u64);
 
 /// Unpacked blocks by place.
 #[derive(Debug)]
-pub(super) struct Cache {
+pub(crate) struct Cache {
     shards: [Mutex<Shard>; SHARDS],
     shard_bytes: usize,
 }
@@ -36,7 +36,7 @@ struct Slot {
 }
 
 impl Cache {
-    pub(super) fn new(bytes: usize) -> Cache {
+    pub(crate) fn new(bytes: usize) -> Cache {
         Cache { shards: Default::default(), shard_bytes: bytes / SHARDS }
     }
 
@@ -46,7 +46,7 @@ impl Cache {
         self.shards.get((mixed >> 61) as usize % SHARDS)
     }
 
-    pub(super) fn get(&self, id: BlockId) -> Option<Arc<Block>> {
+    pub(crate) fn get(&self, id: BlockId) -> Option<Arc<Block>> {
         let mut shard = self.shard(id)?.lock().unwrap_or_else(PoisonError::into_inner);
         let at = *shard.index.get(&id)?;
         let slot = shard.slots.get_mut(at)?;
@@ -54,7 +54,7 @@ impl Cache {
         Some(Arc::clone(&slot.block))
     }
 
-    pub(super) fn insert(&self, id: BlockId, block: &Arc<Block>) {
+    pub(crate) fn insert(&self, id: BlockId, block: &Arc<Block>) {
         let cost = block.bytes() + OVERHEAD;
         let Some(shard) = self.shard(id) else { return };
         if cost > self.shard_bytes {
@@ -72,7 +72,7 @@ impl Cache {
     }
 
     #[cfg(test)]
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.shards.iter().map(|s| s.lock().unwrap().bytes).sum()
     }
 }
