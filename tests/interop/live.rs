@@ -160,7 +160,7 @@ fn race(backend: &'static str, more: &[&str], elsewhere: Option<&Path>) {
     if go::programs().is_none() {
         return;
     }
-    let dir = ground();
+    let dir = elsewhere.map_or_else(ground, |_| scratch());
     let writer = Writer::start(&dir.path().join("node"), backend, more);
     let home = elsewhere.map_or(dir.path().join("copy"), |path| path.join("copy"));
     let (source, into) = (writer.database(), home.join("application.db"));

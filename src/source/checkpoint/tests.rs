@@ -1,3 +1,6 @@
+//! Checkpoints of databases that stand still: what is in them, what a crash leaves of them, what is refused. Those of databases
+//! that do not are raced in `tests/interop`.
+
 use super::{
     edits::Edits,
     engine::{Engine, Head},
