@@ -203,3 +203,28 @@ fn the_manifest_in_force_is_found_as_each_engine_finds_it() {
     put("CURRENT", "x");
     assert!(matches!(Head::read(dir.path()), Err(CheckpointError::Damaged { .. })));
 }
+
+#[test]
+fn of_two_logs_the_newer_one_is_copied_first() {
+    // Otherwise the older one might be cut where the newer one goes on.
+    let dir = tempfile::tempdir().unwrap();
+    let (source, into) = (dir.path().join("source"), dir.path().join("into"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("CURRENT"), "MANIFEST-000003\n").unwrap();
+    fs::write(source.join("MANIFEST-000003"), manifest(&[b"\x02\x05"])).unwrap();
+    for log in ["000004.log", "000005.log", "000006.log"] {
+        fs::File::create(source.join(log)).unwrap().set_len(64 << 20).unwrap();
+    }
+    let (older, newer) = (into.join("000005.log"), into.join("000006.log"));
+    let (mut orders, mut newer_alone) = (0u64, false);
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| take(&request(&source, &into)).unwrap());
+        while !taking.is_finished() {
+            assert!(!older.exists() || newer.exists(), "the older one was first");
+            newer_alone |= newer.exists() && !older.exists();
+            orders += 1;
+        }
+    });
+    assert!(newer_alone, "not seen in {orders} looks");
+    assert!(older.exists() && newer.exists() && !into.join("000004.log").exists(), "log 4 is in tables already");
+}
