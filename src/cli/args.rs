@@ -53,7 +53,7 @@ pub enum Command {
 
 #[derive(Debug, ClapArgs)]
 pub struct What {
-    /// The application.db directory of the node (store/v1, goleveldb)
+    /// The application.db directory of the node (store/v1, on goleveldb or PebbleDB)
     #[arg(long, value_name = "DIR", required_unless_present = "plan", conflicts_with = "plan")]
     source: Option<PathBuf>,
     /// The directory to migrate into; gets sc/, ss/ and journal/

@@ -16,6 +16,12 @@ mod leveldb_table;
 mod machine_events;
 #[path = "../../fuzz/bodies/node_record.rs"]
 mod node_record;
+#[path = "../../fuzz/bodies/pebble_log.rs"]
+mod pebble_log;
+#[path = "../../fuzz/bodies/pebble_manifest.rs"]
+mod pebble_manifest;
+#[path = "../../fuzz/bodies/pebble_table.rs"]
+mod pebble_table;
 #[path = "../../fuzz/bodies/proof.rs"]
 mod proof;
 
@@ -29,6 +35,9 @@ const BODIES: &[Body] = &[
     ("leveldb_table", leveldb_table::run),
     ("machine_events", machine_events::run),
     ("node_record", node_record::run),
+    ("pebble_log", pebble_log::run),
+    ("pebble_manifest", pebble_manifest::run),
+    ("pebble_table", pebble_table::run),
     ("proof", proof::run),
 ];
 

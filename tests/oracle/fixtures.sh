@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes tests/fixtures anew with mkv1, from the directory of the programs (default: bin beside this
 # script) into the directory given second (default: ../fixtures). Same flags, same hashes; the
-# files may differ in how goleveldb compacted them.
+# files may differ in how the engine compacted them.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bin=${1:-$here/bin}
@@ -21,3 +21,6 @@ make idle -stores 3 -versions 24 -keys 150 -updates 80 -val-min 0 -val-max 120 -
 make idle-pruned -stores 3 -versions 31 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 5 -changesets 3 -extra 6 -idle -pruning everything -cache 1 -write-buffer 64
 make nofast -stores 3 -versions 12 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 6 -changesets 5 -extra 3 -no-fast
 make unflushed -stores 3 -versions 14 -keys 150 -updates 80 -val-min 0 -val-max 120 -large 0 -seed 7 -changesets 5 -extra 3 -write-buffer 192 -unclosed
+# In two runs: the first one's versions are in a table, the second one's in the write-ahead log.
+make pebble -backend pebbledb -stores 3 -versions 10 -keys 90 -updates 50 -val-min 0 -val-max 120 -large 0 -seed 8 -changesets 0 -extra 0
+"$bin/mkv1" -out "$out/pebble" -every 1 -continue -versions 4 -changesets 4 -extra 3 2>&1 | tail -1 | sed "s/^/pebble: /"
