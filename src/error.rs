@@ -7,7 +7,7 @@ use crate::{
     model::Verdict,
     phases::PhaseError,
     plan::PlanError,
-    source::{SourceError, lsm::LsmError},
+    source::{SourceError, checkpoint::CheckpointError, lsm::LsmError},
     target::TargetError,
 };
 
@@ -90,6 +90,7 @@ fn of_source(error: &SourceError) -> Kind {
         SourceError::Lsm(LsmError::Io { .. }) | SourceError::Io { .. } | SourceError::Stopped => Kind::Retry,
         #[cfg(feature = "rocksdb")]
         SourceError::Rocks(error) if error.is_passing() => Kind::Retry,
+        SourceError::Checkpoint(error) if error.is_passing() => Kind::Retry,
         _ => Kind::Blocked,
     }
 }
@@ -163,6 +164,20 @@ impl Error {
                         to redo what is damaged from the source; if that does not help, migrate into a new target on a disk \
                         you trust."
                     .to_owned();
+            }
+            Error::Source(SourceError::Checkpoint(error)) if !error.is_corruption() => {
+                let what = match error {
+                    CheckpointError::NoLinks { .. } | CheckpointError::NoRoom { .. } => {
+                        "Give --checkpoint a directory of yours on the disk of the database, whose files you may link; or make \
+                         room, stop the node, or give a copy."
+                    }
+                    CheckpointError::Foreign { .. } => {
+                        "Choose another directory, or remove that one if you know what it is."
+                    }
+                    CheckpointError::Restless { .. } => "Run again when the node is less busy, or stop it.",
+                    _ => "Stop the node, or give a copy of its database.",
+                };
+                return format!("The node and its database are untouched. {what}");
             }
             Error::Journal(JournalError::Locked(_)) => {
                 return "Wait for the other process, or stop it; `storeshift status` shows what it is doing."

@@ -21,7 +21,8 @@ A first migration:
   storeshift run  --source ~/.app/data/application.db --target ~/.app/data/v2
 
 Stop it any way you like, even with kill -9: the same command again continues.
-The source is opened strictly read only. Stop the node first, or give a copy.
+The source is opened strictly read only. A node may go on running: what is
+migrated then is a checkpoint of its database, made of hard links.
 
 Exit codes:
   0  done, or nothing to do
@@ -91,6 +92,10 @@ pub struct What {
     /// Disk space to leave free, in MiB; the run stops before it goes below [default: 1024]
     #[arg(long, value_name = "MIB", help_heading = "Tuning, free to change between runs")]
     reserve_mib: Option<u64>,
+    /// Make the checkpoint of a running node's database in this directory, best on the database's disk; also if no lock is seen
+    /// [default: in the target]
+    #[arg(long, value_name = "DIR", help_heading = "Tuning, free to change between runs")]
+    checkpoint: Option<PathBuf>,
     /// Stop when everything is applied; do not switch to store/v2 yet
     #[arg(long, help_heading = "Tuning, free to change between runs")]
     no_switch: bool,
@@ -160,7 +165,7 @@ pub struct VerifyArgs {
 impl What {
     /// Paths, plan and tuning these arguments mean.
     pub fn resolve(self) -> Result<(Paths, Plan, Tuning), PlanError> {
-        let (paths, plan, mut tuning) = match (self.plan, self.source, self.target) {
+        let (mut paths, plan, mut tuning) = match (self.plan, self.source, self.target) {
             (Some(file), _, _) => plan::read(&file)?,
             (None, Some(source), Some(target)) => {
                 let mut plan = Plan::new();
@@ -178,10 +183,13 @@ impl What {
                     plan.chunk_leaves = leaves;
                 }
                 plan.leave_out_memory_stores = self.leave_out_memory_stores;
-                (Paths { source, target, changesets: self.changesets }, plan, Tuning::default())
+                (Paths { source, target, changesets: self.changesets, checkpoint: None }, plan, Tuning::default())
             }
             _ => return Err(PlanError::Value("give --source and --target, or --plan".to_owned())),
         };
+        if let Some(directory) = self.checkpoint {
+            paths.checkpoint = Some(directory);
+        }
         if let Some(workers) = self.workers {
             tuning.workers = workers;
         }
@@ -222,6 +230,7 @@ impl VerifyArgs {
             source,
             target: target.clone(),
             changesets: self.changesets.clone(),
+            checkpoint: None,
         });
         let source = given.or(planned).filter(|_| !self.without_source);
         if self.repair && source.is_none() {

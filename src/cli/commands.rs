@@ -29,12 +29,12 @@ pub fn run(args: Args) -> Result<(), Error> {
 fn plan(args: PlanArgs) -> Result<(), Error> {
     let (paths, plan, tuning) = args.what.resolve()?;
     announce(&paths);
-    let (source, feed) = migrator::enter(&paths, &plan, plan.app_hash, tuning)?;
-    let estimate = migrator::estimate(source.as_ref(), feed.as_ref(), &paths, &plan, tuning)?;
+    let peek = migrator::peek(&paths, &plan, tuning)?;
+    let estimate = migrator::estimate(peek.source.as_ref(), peek.feed.as_ref(), &paths, &plan, tuning)?;
     if args.json {
         report::json(&estimate);
     } else {
-        report::estimate(&estimate, &paths, &plan);
+        report::estimate(&estimate, &paths, &plan, peek.checkpoint());
     }
     estimate.check()
 }

@@ -8,6 +8,7 @@ use crate::{
     migrator::{Estimate, Migrator, Outcome, Status, verify::Findings},
     model::Manifest,
     plan::{Parts, Paths, Plan},
+    source::checkpoint::Checkpoint,
 };
 use serde::Serialize;
 use std::{
@@ -62,8 +63,13 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-pub fn estimate(estimate: &Estimate, paths: &Paths, plan: &Plan) {
+pub fn estimate(estimate: &Estimate, paths: &Paths, plan: &Plan, checkpoint: Option<&Checkpoint>) {
     println!("source     {} ({}, newest version {})", paths.source.display(), estimate.engine, estimate.latest);
+    if checkpoint.is_some() {
+        println!(
+            "           a node has it open: a run migrates a checkpoint of it, made of hard links; so did this look"
+        );
+    }
     println!("target     {} ({})", paths.target.display(), meaning(plan.parts));
     println!("snapshot   version {}, app hash {}", estimate.height, estimate.chain_app_hash);
     if !estimate.memory_stores.is_empty() {
@@ -113,6 +119,16 @@ pub fn begins(job: &Migrator, paths: &Paths) {
     let events = job.recorder().journal().event_count();
     let verb = if events == 0 { "begins" } else { "continues" };
     line(&format!("job {} {verb}: {} -> {}", job.job().id, paths.source.display(), paths.target.display()));
+    if let Some((checkpoint, is_new)) = job.checkpoint() {
+        let made = if is_new { "a node has the source open; made" } else { "going on with" };
+        line(&format!(
+            "{made} a checkpoint of it in {}: {} tables linked, {} copied, {} in all",
+            checkpoint.path.display(),
+            checkpoint.linked,
+            checkpoint.copied,
+            bytes(checkpoint.bytes)
+        ));
+    }
     line(&job.recorder().state().phase.to_string());
 }
 
@@ -154,6 +170,9 @@ pub fn outcome(outcome: &Outcome, last: &Status, paths: &Paths) {
     if !steps.is_empty() {
         println!("steps      {}", steps.join(", "));
     }
+    if last.checkpoint.is_some() {
+        println!("The node went on meanwhile: what it has committed since the checkpoint is not in the target.");
+    }
     println!("The source is untouched and may be kept as long as you like.");
 }
 
@@ -173,6 +192,9 @@ pub fn status(status: &Status, running: bool) {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()).saturating_sub(status.updated);
     println!("job        {} ({})", status.job, if running { "running" } else { "not running" });
     println!("           {} -> {} ({})", status.source, status.target, status.parts);
+    if let Some(checkpoint) = &status.checkpoint {
+        println!("           read from the checkpoint {checkpoint}: a node has the source open");
+    }
     println!("state      {}", status.summary);
     println!("app hash   {} at version {}", status.app_hash, status.height.unwrap_or(0));
     if status.memory_stores_left_out {

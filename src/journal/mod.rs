@@ -18,6 +18,7 @@ use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, Stora
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
     fs,
+    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -309,6 +310,36 @@ impl Journal {
             match chunks {
                 Some(chunks) => put(&mut meta, "verified", "verified", &chunks.ranges())?,
                 None => drop(meta.remove("verified")?),
+            }
+        }
+        transaction.commit()?;
+        Ok(())
+    }
+
+    /// Where the checkpoint is that the job reads, if it reads one.
+    ///
+    /// # Errors
+    /// The record is damaged.
+    pub fn checkpoint(&self) -> Result<Option<PathBuf>, JournalError> {
+        let transaction = self.database.begin_read()?;
+        let meta = transaction.open_table(META)?;
+        let Some(record) = meta.get("checkpoint")? else { return Ok(None) };
+        let path: Vec<u8> = codec::decode("checkpoint", record.value())?;
+        Ok(Some(PathBuf::from(std::ffi::OsString::from_vec(path))))
+    }
+
+    /// Remembers where the checkpoint is; none once there is none. No part of the state: a job that has lost its checkpoint
+    /// goes on with another one, or with the source.
+    ///
+    /// # Errors
+    /// redb could not write or sync.
+    pub fn set_checkpoint(&self, path: Option<&Path>) -> Result<(), JournalError> {
+        let transaction = write(&self.database)?;
+        {
+            let mut meta = transaction.open_table(META)?;
+            match path {
+                Some(path) => put(&mut meta, "checkpoint", "checkpoint", &path.as_os_str().as_bytes().to_vec())?,
+                None => drop(meta.remove("checkpoint")?),
             }
         }
         transaction.commit()?;

@@ -3,8 +3,11 @@
 //! Asks the machine for the next step, has the phases carry it out, and records what has become true: target first,
 //! journal after. A first start, a start after Ctrl-C and a start after a power cut are this same loop.
 
+mod entrance;
 mod estimate;
 mod open;
+mod paths;
+mod reading;
 mod recorder;
 mod running;
 mod status;
@@ -18,13 +21,14 @@ use crate::{
     phases::{self, PhaseError, Work, join::Joint, prove::Written, restore::Large, snapshot::Bound},
     plan::Tuning,
     progress::{Counts, Progress, Stop, raise},
-    source::{Feed, RetainedVersions, Source, SourceError},
+    source::{Feed, RetainedVersions, Source, SourceError, checkpoint::Checkpoint},
     target::Target,
 };
 use std::{sync::Arc, time::Instant};
 
+pub use entrance::{Entered, Peek, peek};
 pub use estimate::{Estimate, StoreEstimate, estimate};
-pub use open::{abort, enter, inspect, open};
+pub use open::{abort, inspect, open};
 pub use recorder::Recorder;
 pub use running::Running;
 pub use status::Status;
@@ -46,6 +50,9 @@ pub enum Outcome {
     },
 }
 
+/// Whether a checkpoint was made by this process, or serves on from an earlier run.
+pub type IsNew = bool;
+
 /// One job on one source and one target.
 pub struct Migrator {
     source: Arc<dyn Source>,
@@ -58,6 +65,8 @@ pub struct Migrator {
     progress: Arc<Progress>,
     stop: Stop,
     place: Option<crate::target::Place>,
+    checkpoint: Option<(Checkpoint, IsNew)>,
+    _held: Option<reading::Held>,
     // Held as long as the job is open; dropped last, after the engines are closed.
     _lock: Option<Lock>,
 }
@@ -119,6 +128,8 @@ impl Migrator {
             progress: Arc::default(),
             stop: Stop::default(),
             place: None,
+            checkpoint: None,
+            _held: None,
             _lock: None,
         };
         migrator.take_stock()?;
@@ -164,6 +175,12 @@ impl Migrator {
     #[must_use]
     pub fn job(&self) -> &Job {
         &self.job
+    }
+
+    /// The checkpoint that is read, if it is one of a running node, and whether it was made just now.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<(&Checkpoint, IsNew)> {
+        self.checkpoint.as_ref().map(|(checkpoint, is_new)| (checkpoint, *is_new))
     }
 
     /// Journal and state.
@@ -271,8 +288,9 @@ impl Migrator {
             Step::Wait(verdict) => return Err(PhaseError::Record(Box::new(Error::Halted(verdict)))),
             Step::Finished => {
                 let version = self.recorder.state().phase.applied().unwrap_or_default();
+                let app_hash = self.done_app_hash(version)?;
                 self.clean_up()?;
-                return Ok(Some(Outcome::Done { version, app_hash: self.done_app_hash(version)? }));
+                return Ok(Some(Outcome::Done { version, app_hash }));
             }
             Step::Wipe => {
                 return Err(PhaseError::Record(Box::new(Error::Blocked {
@@ -444,7 +462,9 @@ impl Migrator {
     }
 
     fn clean_up(&self) -> Result<(), PhaseError> {
-        Ok(self.place.as_ref().map_or(Ok(()), |place| place.remove_temporary())?)
+        let Some(place) = &self.place else { return Ok(()) };
+        place.remove_temporary()?;
+        reading::discard(place, self.recorder.journal()).map_err(recorded)
     }
 
     fn all_chunks(&self) -> Result<Vec<Chunk>, Error> {

@@ -3,22 +3,24 @@
 //! Owns the order in which a job comes into being (journal first, then the engines' directories) and goes (engines'
 //! directories first, journal last), and every refusal to work on what is not ours.
 
-use super::{Migrator, estimate};
+use super::{
+    Migrator,
+    entrance::{self, Entered, enter},
+    estimate,
+    paths::{resolve, resolved},
+    reading::{self, Reading},
+};
 use crate::{
     error::Error,
     journal::{Job, Journal, JournalError, Lock, SourceIdentity},
     machine::{Event, Phase, State},
-    model::{Hash, JobId},
+    model::JobId,
     phases,
     plan::{At, Parts, Paths, Plan, Tuning},
-    source::{self, ChangesetFeed, ChangesetFiles, Feed, IavlStores, RetainedVersions, Snapshot, Source},
+    source::{self, Feed, RetainedVersions, Source, checkpoint},
     target::{Place, Target},
 };
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, io, path::Path, sync::Arc};
 
 /// Opens the job in a target's directory, or begins one.
 ///
@@ -29,8 +31,7 @@ use std::{
 pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Error> {
     plan.check()?;
     tuning.check()?;
-    let paths = &resolve_all(paths);
-    keep_apart(paths)?;
+    let paths = &resolved(paths)?;
     if paths.changesets.is_some() && plan.parts == Parts::Ss {
         return Err(Error::Blocked {
             what: "changesets cannot be applied to SS alone: without SC's trees no app hash can be compared".to_owned(),
@@ -38,7 +39,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
         });
     }
     let place = Place::new(&paths.target);
-    let mut first = None;
+    let mut new = None;
     if !Journal::exists(&place.journal()) {
         if let Some(occupied) = place.occupied()? {
             return Err(Error::Blocked {
@@ -48,16 +49,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
                     .to_owned(),
             });
         }
-        let (source, feed) = enter(paths, plan, plan.app_hash, tuning)?;
-        let job = plan_job(source.as_ref(), feed.as_ref(), plan)?;
-        // Finding the oldest version takes a look at every version, which is done by now.
-        let found = Plan { at: At::Version(job.source.height), ..plan.clone() };
-        estimate(source.as_ref(), feed.as_ref(), paths, &found, tuning)?.check()?;
-        for note in source.notes() {
-            tracing::warn!("{note}");
-        }
-        begin(&place, &job)?;
-        first = Some((source, feed));
+        new = Some(prepare(paths, &place, plan, tuning)?);
     }
     let lock = Lock::take(&place.journal())?;
     let journal = Journal::open(&place.journal())?;
@@ -73,52 +65,64 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     }
     let state = journal.state()?;
     refuse_aborted(&state)?;
-    let is_done = matches!(state.phase, Phase::Done { .. });
-    let source = match first {
-        Some(entered) => Some(entered),
-        // Nothing is left to be read from it, and reading it takes a while.
-        None if is_done && source::snapshot::recognises(&paths.source) => None,
-        None => match enter(paths, &job.plan, Some(job.source.app_hash), tuning) {
-            Ok(entered) => Some(entered),
-            // An operator may well have removed it by now.
-            Err(_) if is_done => None,
-            Err(error) => return Err(error),
-        },
+    let known = Some(job.source.app_hash);
+    if matches!(state.phase, Phase::Done { .. }) {
+        // Nothing is left to be read from it, an operator may well have removed it by now, and reading a snapshot takes a while.
+        let is_snapshot = source::snapshot::recognises(&paths.source);
+        let entered = if is_snapshot { None } else { enter(&paths.source, paths, &job.plan, known, tuning).ok() };
+        return assemble(place, entered, journal, job, tuning, lock);
+    }
+    let (reading, entered) = match new {
+        Some(prepared) => prepared,
+        None => {
+            let reading = reading::resume(paths, &place, tuning, &journal)?;
+            let entered = enter(&reading.path, paths, &job.plan, known, tuning)?;
+            (reading, entered)
+        }
     };
-    assemble(place, source, journal, job, tuning, lock)
+    if reading.is_new {
+        reading::check_retained(&state, entered.0.as_ref())?;
+    }
+    let mut migrator = assemble(place, Some(entered), journal, job, tuning, lock)?;
+    migrator.checkpoint = reading.checkpoint.map(|checkpoint| (checkpoint, reading.is_new));
+    Ok(migrator)
 }
 
-/// A source, and the feed of the versions after the snapshot.
-pub type Entered = (Arc<dyn Source>, Box<dyn Feed>);
-
-/// Opens what a job reads, as its plan sees it: a database or a snapshot, and the changeset files if there are any. A snapshot is read to its end,
-/// unless the target's spool has it already; nothing is written.
-///
-/// # Errors
-/// It is nothing this release reads, it is damaged, or it is a snapshot and there is no trusted app hash for it.
-pub fn enter(paths: &Paths, plan: &Plan, trusted: Option<Hash>, tuning: Tuning) -> Result<Entered, Error> {
-    let paths = &resolve_all(paths);
-    let source: Arc<dyn Source> = if source::snapshot::recognises(&paths.source) {
-        if trusted.is_none() {
-            return Err(Error::Blocked {
-                what: format!("{} is a state sync snapshot, which carries no app hash", paths.source.display()),
-                advice: "Nothing was changed. Give the app hash you trust with --app-hash (app_hash in a plan file), from the \
-                         header of the block after the snapshot's height."
-                    .to_owned(),
-            });
+/// Reads what a new job is to be of, and has it begin. Gives back what was read.
+fn prepare(paths: &Paths, place: &Place, plan: &Plan, tuning: Tuning) -> Result<(Reading, Entered), Error> {
+    reading::clear_moments(&reading::place_of(paths, place));
+    let was_there = place.root().exists();
+    // A checkpoint is made in the target's directory, so nobody else may begin a job there meanwhile.
+    let lock = reading::is_live(paths).then(|| Lock::take(&place.journal())).transpose()?;
+    let live = lock.is_some();
+    let prepared = (|| {
+        let reading = reading::begin(paths, place, tuning)?;
+        let (source, feed) = enter(&reading.path, paths, plan, plan.app_hash, tuning)?;
+        let job = plan_job(source.as_ref(), feed.as_ref(), plan)?;
+        // Finding the oldest version takes a look at every version, which is done by now.
+        let found = Plan { at: At::Version(job.source.height), ..plan.clone() };
+        estimate(source.as_ref(), feed.as_ref(), paths, &found, tuning)?.check()?;
+        for note in source.notes() {
+            tracing::warn!("{note}");
         }
-        Arc::new(Snapshot::open(&paths.source, &Place::new(&paths.target).spool())?)
-    } else {
-        let source = source::open(&paths.source, tuning.source_cache())?;
-        if plan.leave_out_memory_stores { Arc::new(IavlStores::of(source)) } else { Arc::from(source) }
-    };
-    let feed: Box<dyn Feed> = match &paths.changesets {
-        Some(directory) => {
-            Box::new(ChangesetFeed::new(source.clone(), ChangesetFiles::open(directory, source.latest()?)?))
+        Ok((reading, (source, feed), job))
+    })();
+    match prepared {
+        Ok((reading, entered, job)) => {
+            let lock = lock.map_or_else(|| Lock::take(&place.journal()), Ok)?;
+            begin(place, &job, reading.checkpoint.as_ref().map(|checkpoint| checkpoint.path.as_path()))?;
+            drop(lock);
+            Ok((reading, entered))
         }
-        None => Box::new(RetainedVersions::new(source.clone())),
-    };
-    Ok((source, feed))
+        Err(error) => {
+            if live {
+                // Whatever is refused leaves no trace; what cannot be removed now, the next run removes.
+                let _ = checkpoint::remove(&reading::place_of(paths, place));
+                leave(place, !was_there);
+            }
+            Err(error)
+        }
+    }
 }
 
 /// Opens a job that exists, for commands that need no plan; without a source only what the target alone can answer works.
@@ -134,9 +138,14 @@ pub fn inspect(target: &Path, source: Option<&Paths>, tuning: Tuning) -> Result<
     let journal = Journal::open(&place.journal())?;
     let job = journal.job()?;
     refuse_aborted(&journal.state()?)?;
-    let enter = |paths: &Paths| enter(&resolve_all(paths), &job.plan, Some(job.source.app_hash), tuning);
-    let source = source.map(enter).transpose()?;
-    assemble(place, source, journal, job, tuning, lock)
+    let (mut entered, mut held) = (None, None);
+    if let Some(paths) = source {
+        let peek = entrance::look(paths, &job.plan, Some(job.source.app_hash), tuning)?;
+        (entered, held) = (Some((peek.source, peek.feed)), Some(peek.held));
+    }
+    let mut migrator = assemble(place, entered, journal, job, tuning, lock)?;
+    migrator._held = held;
+    Ok(migrator)
 }
 
 /// Wipes the target of a job and then its journal. The source is as it was. Repeatable until there is nothing left.
@@ -146,7 +155,15 @@ pub fn inspect(target: &Path, source: Option<&Paths>, tuning: Tuning) -> Result<
 pub fn abort(target: &Path) -> Result<(), Error> {
     let place = Place::new(&resolve(target));
     if !Journal::exists(&place.journal()) {
-        return Err(no_job(target));
+        // A run may have been interrupted while it made its checkpoint.
+        if !place.checkpoint().exists() {
+            return Err(no_job(target));
+        }
+        let lock = Lock::take(&place.journal())?;
+        checkpoint::remove(&place.checkpoint()).map_err(source::SourceError::from)?;
+        drop(lock);
+        leave(&place, true);
+        return Ok(());
     }
     let lock = Lock::take(&place.journal())?;
     let journal = Journal::open(&place.journal())?;
@@ -165,13 +182,20 @@ pub fn abort(target: &Path) -> Result<(), Error> {
         _ => recorder.record(&Event::Aborted, &crate::journal::Writes::Nothing)?,
     }
     place.wipe()?;
+    reading::discard(&place, recorder.journal())?;
     recorder.into_journal().destroy()?;
     drop(lock);
-    // Only empty directories are left; whatever else somebody put there stays.
+    leave(&place, true);
+    Ok(())
+}
+
+/// Only empty directories are left; whatever else somebody put there stays.
+fn leave(place: &Place, root_too: bool) {
     let _ = fs::remove_file(place.journal().join("lock"));
     let _ = fs::remove_dir(place.journal());
-    let _ = fs::remove_dir(place.root());
-    Ok(())
+    if root_too {
+        let _ = fs::remove_dir(place.root());
+    }
 }
 
 /// Checks the plan against the source and draws a job.
@@ -189,15 +213,18 @@ fn plan_job(source: &dyn Source, feed: &dyn Feed, plan: &Plan) -> Result<Job, Er
     Ok(Job { id: random_job_id()?, plan: plan.clone(), source: identity })
 }
 
-/// A job is born with its journal; nothing else of it exists before.
-fn begin(place: &Place, job: &Job) -> Result<(), Error> {
-    let lock = Lock::take(&place.journal())?;
+/// A job is born with its journal; nothing else of it exists before but the checkpoint it was planned from. The caller holds
+/// the lock.
+fn begin(place: &Place, job: &Job, checkpoint: Option<&Path>) -> Result<(), Error> {
     if Journal::exists(&place.journal()) {
         // Another process was faster; it has let go of the lock since, so this run takes the job up.
         return Ok(());
     }
-    Journal::create(&place.journal(), job, &State::new(job.source.height))?;
-    drop(lock);
+    let journal = Journal::create(&place.journal(), job, &State::new(job.source.height))?;
+    // A crash in between leaves a checkpoint that the next run finds in its place.
+    if checkpoint.is_some() {
+        journal.set_checkpoint(checkpoint)?;
+    }
     Ok(())
 }
 
@@ -271,46 +298,6 @@ fn no_job(target: &Path) -> Error {
         what: format!("{}: there is no job here (no journal/journal.redb)", target.display()),
         advice: "Nothing was changed. Give the directory that was the --target of `storeshift run`.".to_owned(),
     }
-}
-
-/// Refuses a target inside the source or the other way round: the source is never written.
-fn keep_apart(paths: &Paths) -> Result<(), Error> {
-    let read = [("source", Some(&paths.source)), ("changesets", paths.changesets.as_ref())];
-    for (name, path) in read.into_iter().filter_map(|(name, path)| Some((name, path?))) {
-        if !paths.target.starts_with(path) && !path.starts_with(&paths.target) {
-            continue;
-        }
-        return Err(Error::Blocked {
-            what: format!(
-                "the target {} and the {name} {} lie inside each other",
-                paths.target.display(),
-                path.display()
-            ),
-            advice: "Nothing was changed. The source is never written: choose a target directory elsewhere.".to_owned(),
-        });
-    }
-    Ok(())
-}
-
-fn resolve_all(paths: &Paths) -> Paths {
-    Paths {
-        source: resolve(&paths.source),
-        target: resolve(&paths.target),
-        changesets: paths.changesets.as_deref().map(resolve),
-    }
-}
-
-/// The path with symbolic links followed as far as it exists.
-fn resolve(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let mut rest = Vec::new();
-    for ancestor in path.ancestors() {
-        if let Ok(found) = ancestor.canonicalize() {
-            return rest.iter().rev().fold(found, |path: PathBuf, name| path.join(name));
-        }
-        rest.extend(ancestor.file_name().map(std::ffi::OsStr::to_owned));
-    }
-    path
 }
 
 fn random_job_id() -> Result<JobId, Error> {

@@ -17,6 +17,9 @@ pub struct Status {
     pub job: String,
     /// Where the job reads.
     pub source: String,
+    /// The checkpoint that is read in its stead, if a node has it open.
+    #[serde(default)]
+    pub checkpoint: Option<String>,
     /// Where it writes.
     pub target: String,
     /// `sc+ss`, `sc` or `ss`.

@@ -103,7 +103,7 @@ impl Default for Tuning {
 }
 
 /// Where a job reads and writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Paths {
     /// The `application.db` directory, or a state sync snapshot's (`<height>/<format>`).
     pub source: PathBuf,
@@ -111,6 +111,9 @@ pub struct Paths {
     pub target: PathBuf,
     /// A directory of changeset files with the versions after the source's newest.
     pub changesets: Option<PathBuf>,
+    /// The directory in which a checkpoint of the source is made and read: also if no process is seen to have the source open,
+    /// as where the node runs in another container. None: in the target's directory, and only if one is.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// Why a plan is not one.
@@ -137,13 +140,14 @@ pub enum PlanError {
     Value(String),
 }
 
-/// A plan file as written; every key but the two paths has a default.
+/// A plan file as written; every key but source and target has a default.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlanFile {
     source: PathBuf,
     target: PathBuf,
     changesets: Option<PathBuf>,
+    checkpoint: Option<PathBuf>,
     at: Option<AtFile>,
     parts: Option<String>,
     chunk_leaves: Option<u64>,
@@ -184,6 +188,7 @@ pub fn read(path: &Path) -> Result<(Paths, Plan, Tuning), PlanError> {
         source: base.join(file.source),
         target: base.join(file.target),
         changesets: file.changesets.map(|path| base.join(path)),
+        checkpoint: file.checkpoint.map(|path| base.join(path)),
     };
     let at = match file.at {
         None => At::Latest,
@@ -367,14 +372,15 @@ mod tests {
         read(&path).map(|(paths, plan, tuning)| {
             let cut = |path: &Path| path.strip_prefix(dir.path()).map(Path::to_owned).unwrap_or(path.to_owned());
             let changesets = paths.changesets.as_deref().map(cut);
-            (Paths { source: cut(&paths.source), target: cut(&paths.target), changesets }, plan, tuning)
+            let (source, target) = (cut(&paths.source), cut(&paths.target));
+            (Paths { source, target, changesets, checkpoint: paths.checkpoint }, plan, tuning)
         })
     }
 
     #[test]
     fn a_plan_of_two_paths_has_every_default() {
         let (paths, plan, tuning) = parse("source = \"a\"\ntarget = \"/b\"").unwrap();
-        assert_eq!(paths, Paths { source: "a".into(), target: "/b".into(), changesets: None });
+        assert_eq!(paths, Paths { source: "a".into(), target: "/b".into(), ..Paths::default() });
         assert_eq!(plan, Plan::new());
         assert_eq!(tuning, Tuning::default());
         let (paths, _, _) = parse("source = \"a\"\ntarget = \"/b\"\nchangesets = \"c\"").unwrap();

@@ -1,7 +1,7 @@
-//! Owns the question which engine wrote a database directory, and whether a node has it open now. Hands out the opened
-//! source, or a refusal that says what was found.
+//! Owns the question which engine wrote a database directory. Hands out the opened source, or a refusal that says what was
+//! found.
 
-use super::{Rootmulti, Source, SourceError, leveldb, lsm, pebble, snapshot};
+use super::{Rootmulti, Source, SourceError, checkpoint, leveldb, lsm, pebble, snapshot};
 use std::path::Path;
 
 /// Tables kept open. With the two engines of the target it stays below the usual limit of 1024 files.
@@ -36,7 +36,7 @@ impl EngineKind {
 /// The directory is no database this release reads, or a node has it open; the error names what was found.
 pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceError> {
     let engine = detect(path)?;
-    if is_in_use(path) {
+    if checkpoint::is_in_use(path) {
         return Err(SourceError::InUse(path.to_owned()));
     }
     if engine == EngineKind::RocksDb {
@@ -199,47 +199,10 @@ fn ends_as_leveldb(path: &Path) -> bool {
     read.is_ok() && lsm::footer::is_leveldb(&tail)
 }
 
-/// Whether a process has the database open: it keeps an exclusive lock on `LOCK`, goleveldb by flock, PebbleDB and RocksDB by
-/// fcntl. Read from the kernel's list of locks, because trying the lock ourselves could make a node fail that starts at that
-/// very moment (and closing the file would free an fcntl lock of our own process).
-pub(super) fn is_in_use(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    let (Ok(lock), Ok(locks)) = (path.join("LOCK").metadata(), std::fs::read_to_string("/proc/locks")) else {
-        return false;
-    };
-    let (major, minor) = (rustix::fs::major(lock.dev()), rustix::fs::minor(lock.dev()));
-    let wanted = format!("{major:02x}:{minor:02x}:{}", lock.ino());
-    // e.g. `7: FLOCK  ADVISORY  WRITE 1234 fe:00:56789 0 EOF`
-    locks.lines().any(|line| {
-        let mut fields = line.split_whitespace().skip(1);
-        matches!(fields.next(), Some("FLOCK" | "POSIX" | "OFDLCK"))
-            && fields.nth(1) == Some("WRITE")
-            && fields.nth(1) == Some(wanted.as_str())
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::{FlockOperation, fcntl_lock};
-    use std::fs::{self, File};
-
-    #[test]
-    fn a_database_is_in_use_while_somebody_holds_its_lock_and_not_before_or_after() {
-        let dir = tempfile::tempdir().unwrap();
-        assert!(!is_in_use(dir.path()), "there is no LOCK at all");
-        let lock = File::create(dir.path().join("LOCK")).unwrap();
-        assert!(!is_in_use(dir.path()));
-        // goleveldb's lock, then that of PebbleDB and RocksDB.
-        lock.lock().unwrap();
-        assert!(is_in_use(dir.path()));
-        lock.unlock().unwrap();
-        assert!(!is_in_use(dir.path()));
-        fcntl_lock(&lock, FlockOperation::NonBlockingLockExclusive).unwrap();
-        assert!(is_in_use(dir.path()));
-        fcntl_lock(&lock, FlockOperation::NonBlockingUnlock).unwrap();
-        assert!(!is_in_use(dir.path()));
-    }
+    use std::fs;
 
     const PEBBLE: &str = "[Version]\n  pebble_version=0.1\n";
     const ROCKS: &str = "# a comment\n[Version]\n  rocksdb_version=8.9.1\n  options_file_version=1.1\n";

@@ -1,8 +1,8 @@
 //! What can go wrong with the source.
 
-use super::lsm::LsmError;
 #[cfg(feature = "rocksdb")]
 use super::rocks::RocksError;
+use super::{checkpoint::CheckpointError, lsm::LsmError};
 use crate::iavl::ReadError;
 use std::path::PathBuf;
 
@@ -16,6 +16,9 @@ pub enum SourceError {
     #[cfg(feature = "rocksdb")]
     #[error(transparent)]
     Rocks(#[from] RocksError),
+    /// A checkpoint of a database that is in use could not be made.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
     /// A record of the rootmulti layout is damaged.
     #[error("record {record}: {what}")]
     Record {
@@ -30,7 +33,7 @@ pub enum SourceError {
     )]
     NoVersion,
     /// A node has the database open.
-    #[error("{path}: a node has this database open; stop it first, or give a copy", path = .0.display())]
+    #[error("{path}: a node has this database open; stop it first, or give a copy or a checkpoint", path = .0.display())]
     InUse(PathBuf),
     /// A snapshot or a changeset file is damaged.
     #[error("{path}: {what}", path = .path.display())]
@@ -74,6 +77,7 @@ impl SourceError {
             #[cfg(feature = "rocksdb")]
             SourceError::Rocks(error) => error.is_corruption(),
             SourceError::Record { .. } | SourceError::Damaged { .. } => true,
+            SourceError::Checkpoint(error) => error.is_corruption(),
             SourceError::NoVersion
             | SourceError::Io { .. }
             | SourceError::Stopped

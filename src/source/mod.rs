@@ -5,6 +5,7 @@
 //! proving is the tree code's and the phases' matter. Nothing here ever writes.
 
 pub mod changes;
+pub mod checkpoint;
 pub mod commit_info;
 mod detect;
 mod engine;

@@ -1,6 +1,8 @@
-//! The target's directory: `sc/`, `ss/`, `staging/`, `spool/`, `runs/` and the identity files that tie them to one job.
+//! The target's directory: `sc/`, `ss/`, `staging/`, `spool/`, `runs/`, `checkpoint/`, and the identity files that tie them to one
+//! job.
 //!
-//! Owns creating and wiping those directories. The journal's directory lies beside them and belongs to the journal.
+//! Owns creating and wiping those directories. The journal's directory lies beside them and belongs to the journal, and what is
+//! in `checkpoint/` is made and removed where sources are read.
 
 use super::TargetError;
 use crate::model::JobId;
@@ -65,6 +67,13 @@ impl Place {
     #[must_use]
     pub fn spool(&self) -> PathBuf {
         self.root.join("spool")
+    }
+
+    /// Where the checkpoint of a running node's database lies that is migrated, unless elsewhere. Its contents matter after a
+    /// restart; without them another one has to be made.
+    #[must_use]
+    pub fn checkpoint(&self) -> PathBuf {
+        self.root.join("checkpoint")
     }
 
     /// Whether any engine directory exists and has something in it.

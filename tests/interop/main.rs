@@ -7,6 +7,8 @@
 mod commitment;
 mod go;
 mod leveldb;
+mod live;
+mod live_run;
 mod older_rocksdb;
 mod parity;
 mod pebble;

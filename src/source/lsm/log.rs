@@ -81,6 +81,12 @@ impl<'a> Records<'a> {
         Records { data, at: 0, number: Some(number as u32) }
     }
 
+    /// Where the next record is looked for.
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
     /// Replaces `payload` by the next record's bytes.
     ///
     /// # Errors

@@ -6,7 +6,8 @@
 use super::{
     super::{
         SourceError,
-        detect::{EngineKind, detect, is_in_use},
+        checkpoint::is_in_use,
+        detect::{EngineKind, detect},
         leveldb, lsm, pebble,
     },
     item::Metadata,

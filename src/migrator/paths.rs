@@ -1,0 +1,50 @@
+//! Where source, target and what else a plan names really are, and that none of what is written lies in the source.
+
+use crate::{error::Error, plan::Paths};
+use std::path::{Path, PathBuf};
+
+/// The paths as they really are, kept apart.
+pub(super) fn resolved(paths: &Paths) -> Result<Paths, Error> {
+    let paths = Paths {
+        source: resolve(&paths.source),
+        target: resolve(&paths.target),
+        changesets: paths.changesets.as_deref().map(resolve),
+        checkpoint: paths.checkpoint.as_deref().map(resolve),
+    };
+    keep_apart(&paths)?;
+    Ok(paths)
+}
+
+/// Refuses a target inside the source or the other way round: the source is never written.
+fn keep_apart(paths: &Paths) -> Result<(), Error> {
+    if let Some(checkpoint) = paths.checkpoint.as_ref().filter(|checkpoint| checkpoint.starts_with(&paths.source)) {
+        return Err(Error::Blocked {
+            what: format!("the checkpoint's directory {} lies inside the source", checkpoint.display()),
+            advice: "Nothing was changed. The source is never written: choose a directory beside it.".to_owned(),
+        });
+    }
+    if paths.target.starts_with(&paths.source) || paths.source.starts_with(&paths.target) {
+        return Err(Error::Blocked {
+            what: format!(
+                "the target {} and the source {} lie inside each other",
+                paths.target.display(),
+                paths.source.display()
+            ),
+            advice: "Nothing was changed. The source is never written: choose a target directory elsewhere.".to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// The path with symbolic links followed as far as it exists.
+pub(super) fn resolve(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut rest = Vec::new();
+    for ancestor in path.ancestors() {
+        if let Ok(found) = ancestor.canonicalize() {
+            return rest.iter().rev().fold(found, |path: PathBuf, name| path.join(name));
+        }
+        rest.extend(ancestor.file_name().map(std::ffi::OsStr::to_owned));
+    }
+    path
+}

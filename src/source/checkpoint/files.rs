@@ -1,0 +1,185 @@
+//! Owns the files of a checkpoint in the making: links, and copies where links are refused, under a disk budget. What it reads
+//! of the node's files it opens read-only.
+
+use super::{CheckpointError, Request, error::io};
+use std::{
+    fs::{self, File},
+    io::{ErrorKind, Read, Write},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+/// Bytes copied between two looks at the disk.
+const STRIDE: u64 = 64 << 20;
+const BUFFER: usize = 1 << 20;
+
+/// What became of a file.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Got {
+    Linked,
+    Copied,
+    /// It is not there any more.
+    Gone,
+    /// It has another size than it should.
+    Odd(u64),
+}
+
+/// Brings files over.
+pub(super) struct Files<'a> {
+    request: &'a Request<'a>,
+    /// Why links are refused, once one was because of where the two directories lie.
+    refused: Option<String>,
+    since_look: u64,
+}
+
+impl<'a> Files<'a> {
+    pub(super) fn new(request: &'a Request<'a>) -> Files<'a> {
+        Files { request, refused: None, since_look: 0 }
+    }
+
+    /// Brings over a file that never changes any more: links it, or copies it. `left` is what is still to come of such files,
+    /// this one included, should all have to be copied.
+    pub(super) fn bring(&mut self, name: &str, size: Option<u64>, left: u64) -> Result<Got, CheckpointError> {
+        let (from, to) = (self.request.source.join(name), self.request.into.join(name));
+        if self.refused.is_none() {
+            match fs::hard_link(&from, &to) {
+                Ok(()) => {
+                    let there = fs::symlink_metadata(&to).map_err(io(&to, "look at"))?;
+                    if there.is_file() {
+                        return Ok(match size {
+                            Some(size) if size != there.len() => Got::Odd(there.len()),
+                            _ => Got::Linked,
+                        });
+                    }
+                    // A symbolic link was linked, and not what it points to.
+                    fs::remove_file(&to).map_err(io(&to, "remove"))?;
+                    return self.copy_table(&from, &to, size);
+                }
+                Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Got::Gone),
+                Err(error) if of_this_file(&error) => return self.copy_table(&from, &to, size),
+                Err(error) if is_refusal(&error) => {
+                    if !self.request.copies {
+                        let (path, into) = (self.request.source.to_owned(), self.request.into.to_owned());
+                        return Err(CheckpointError::NoLinks { path, into, why: error });
+                    }
+                    self.refused = Some(error.to_string());
+                    self.check_room(left)?;
+                }
+                Err(error) => return Err(io(&from, "link")(error)),
+            }
+        }
+        self.copy_table(&from, &to, size)
+    }
+
+    fn copy_table(&mut self, from: &Path, to: &Path, size: Option<u64>) -> Result<Got, CheckpointError> {
+        let mut file = match File::open(from) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Got::Gone),
+            Err(error) => return Err(io(from, "open")(error)),
+        };
+        let length = file.metadata().map_err(io(from, "look at"))?.len();
+        if size.is_some_and(|size| size != length) {
+            return Ok(Got::Odd(length));
+        }
+        self.copy(&mut file, from, to, length, true)?;
+        Ok(Got::Copied)
+    }
+
+    /// Copies the first bytes of an open file.
+    ///
+    /// `whole` is for tables only. Reading all of a database once would push out of the page cache what the node reads often,
+    /// so what was read is let go again at once; a page that the node needs comes back when it asks for it. A log is let be:
+    /// it is small, the node is writing to it, and letting go of its pages would write them out early.
+    pub(super) fn copy(
+        &mut self,
+        file: &mut File,
+        from: &Path,
+        to: &Path,
+        length: u64,
+        whole: bool,
+    ) -> Result<(), CheckpointError> {
+        let mut copy = File::create_new(to).map_err(io(to, "create"))?;
+        let mut buffer = vec![0; BUFFER];
+        let mut done = 0;
+        while done < length {
+            let room = usize::try_from(length - done).unwrap_or(BUFFER).min(BUFFER);
+            let part = buffer.get_mut(..room).unwrap_or_default();
+            let got = file.read(part).map_err(io(from, "read"))?;
+            if got == 0 {
+                let what = format!("ends at byte {done}, where it had {length} bytes a moment ago");
+                return Err(CheckpointError::Damaged { path: from.to_owned(), what });
+            }
+            copy.write_all(part.get(..got).unwrap_or_default()).map_err(io(to, "write"))?;
+            if whole {
+                let range = std::num::NonZeroU64::new(got as u64);
+                // Only advice: where the file system does not take it, nothing is wrong.
+                let _ = rustix::fs::fadvise(&*file, done, range, rustix::fs::Advice::DontNeed);
+            }
+            done += got as u64;
+            self.spent(got as u64)?;
+        }
+        Ok(())
+    }
+
+    /// Looks at the disk now and then.
+    fn spent(&mut self, bytes: u64) -> Result<(), CheckpointError> {
+        self.since_look += bytes;
+        if self.since_look < STRIDE {
+            return Ok(());
+        }
+        self.since_look = 0;
+        self.check_room(0)
+    }
+
+    fn check_room(&self, needed: u64) -> Result<(), CheckpointError> {
+        let Ok(stat) = rustix::fs::statvfs(self.request.into) else { return Ok(()) };
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free >= needed.saturating_add(self.request.reserve) {
+            return Ok(());
+        }
+        Err(CheckpointError::NoRoom {
+            path: self.request.source.to_owned(),
+            into: self.request.into.to_owned(),
+            why: self.refused.clone().unwrap_or_else(|| "some of them".to_owned()),
+            needed: needed.div_ceil(1 << 20),
+            free: free >> 20,
+            reserve: self.request.reserve.div_ceil(1 << 20),
+        })
+    }
+
+    /// Removes a file of the checkpoint that is not part of it any more.
+    pub(super) fn drop(&self, name: &str) -> Result<(), CheckpointError> {
+        let path = self.request.into.join(name);
+        fs::remove_file(&path).map_err(io(&path, "remove"))
+    }
+}
+
+/// Whether linking failed because of this one file: it has as many links as it may have.
+fn of_this_file(error: &std::io::Error) -> bool {
+    error.kind() == ErrorKind::TooManyLinks
+}
+
+/// Whether linking will fail for all files: another file system, one without links, or files of another user, which Linux
+/// lets nobody link by default (`fs.protected_hardlinks`).
+fn is_refusal(error: &std::io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::CrossesDevices | ErrorKind::PermissionDenied | ErrorKind::Unsupported)
+}
+
+/// Whether a name still is that open file's.
+pub(super) fn is_still(file: &File, path: &Path) -> bool {
+    match (file.metadata(), fs::metadata(path)) {
+        (Ok(open), Ok(named)) => open.dev() == named.dev() && open.ino() == named.ino(),
+        _ => false,
+    }
+}
+
+/// Makes a file or directory of ours durable.
+pub(super) fn sync(path: &Path) -> Result<(), CheckpointError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(io(path, "sync"))
+}
+
+/// Writes a file of ours.
+pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), CheckpointError> {
+    fs::write(path, content).map_err(io(path, "write"))?;
+    sync(path)
+}

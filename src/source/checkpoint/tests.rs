@@ -1,0 +1,230 @@
+//! Checkpoints of databases that stand still: what is in them, what a crash leaves of them, what is refused. Those of databases
+//! that do not are raced in `tests/interop`.
+
+use super::{
+    edits::Edits,
+    engine::{Engine, Head},
+    *,
+};
+use crate::source::{leveldb, lsm::Options};
+use tempfile::TempDir;
+
+fn fixture(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).join("application.db")
+}
+
+/// A copy of a fixture and where its checkpoint goes, on one file system.
+fn copied(name: &str) -> (TempDir, PathBuf, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let (source, into) = (dir.path().join("source"), dir.path().join("deep/er/checkpoint"));
+    fs::create_dir(&source).unwrap();
+    for entry in fs::read_dir(fixture(name)).unwrap() {
+        let entry = entry.unwrap();
+        fs::copy(entry.path(), source.join(entry.file_name())).unwrap();
+    }
+    (dir, source, into)
+}
+
+fn request<'a>(source: &'a Path, into: &'a Path) -> Request<'a> {
+    Request { source, into, reserve: 0, copies: true }
+}
+
+fn pairs(directory: &Path) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let database = leveldb::open(directory, Options::default()).unwrap();
+    let mut iter = database.iter(b"", None);
+    let mut pairs = Vec::new();
+    while let Some((key, value)) = iter.next().unwrap() {
+        pairs.push((key.to_vec(), value.to_vec()));
+    }
+    pairs
+}
+
+#[test]
+fn a_checkpoint_of_a_database_that_stands_still_holds_every_pair_and_outlives_it() {
+    for name in ["small", "pruned", "initial", "unflushed"] {
+        let (_dir, source, into) = copied(name);
+        let all = pairs(&source);
+        assert!(!all.is_empty());
+        let taken = take(&request(&source, &into)).unwrap();
+        assert_eq!((taken.copied, taken.passes, taken.engine.as_str()), (0, 1, "goleveldb"));
+        assert_eq!(find(&into), Some(taken));
+        fs::remove_dir_all(&source).unwrap();
+        assert_eq!(pairs(&into), all, "{name}");
+        remove(&into).unwrap();
+        assert!(!into.exists());
+        remove(&into).unwrap();
+    }
+}
+
+#[test]
+fn what_a_crash_left_is_no_checkpoint_and_is_cleared_away_by_the_next() {
+    let (_dir, source, into) = copied("small");
+    let all = pairs(&source);
+    take(&request(&source, &into)).unwrap();
+    let complete: Vec<PathBuf> = fs::read_dir(&into).unwrap().map(|entry| entry.unwrap().path()).collect();
+    // Its marker not renamed yet, or renamed back already, and any one file there or not.
+    for gone in &complete {
+        take(&request(&source, &into)).unwrap();
+        fs::rename(into.join(MARKER), into.join(BEGUN)).unwrap();
+        let _ = fs::remove_file(gone);
+        assert_eq!(find(&into), None);
+        take(&request(&source, &into)).unwrap();
+        assert_eq!(pairs(&into), all);
+    }
+    // Complete, and a file is lost later.
+    for gone in complete.iter().filter(|path| !path.ends_with(MARKER)) {
+        take(&request(&source, &into)).unwrap();
+        fs::remove_file(gone).unwrap();
+        assert_eq!(find(&into), None, "{}", gone.display());
+    }
+}
+
+#[test]
+fn a_directory_that_is_no_checkpoint_is_left_alone() {
+    let (dir, source, _) = copied("small");
+    let into = dir.path().join("precious");
+    fs::create_dir(&into).unwrap();
+    fs::write(into.join("file"), "x").unwrap();
+    assert!(matches!(take(&request(&source, &into)), Err(CheckpointError::Foreign { .. })));
+    assert!(matches!(remove(&into), Err(CheckpointError::Foreign { .. })));
+    assert_eq!(fs::read(into.join("file")).unwrap(), b"x");
+}
+
+#[test]
+fn a_table_that_is_missing_or_cut_is_named_and_nothing_is_left() {
+    let (_dir, source, into) = copied("small");
+    let table = source.join("000034.ldb");
+    let bytes = fs::read(&table).unwrap();
+    fs::write(&table, &bytes[1..]).unwrap();
+    let error = take(&request(&source, &into)).unwrap_err();
+    assert!(error.is_corruption() && error.to_string().contains("000034.ldb"), "{error}");
+    fs::remove_file(&table).unwrap();
+    let error = take(&request(&source, &into)).unwrap_err();
+    assert!(matches!(&error, CheckpointError::Restless { what, .. } if what.contains("table 34")), "{error}");
+    assert!(!into.exists());
+}
+
+#[test]
+fn without_room_nothing_is_copied_and_without_leave_neither() {
+    let (_dir, source, _) = copied("small");
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    let into = other.path().join("checkpoint");
+    if fs::hard_link(source.join("CURRENT"), other.path().join("tried")).is_ok() {
+        return;
+    }
+    let mut asked = Request { reserve: u64::MAX / 2, ..request(&source, &into) };
+    assert!(matches!(take(&asked), Err(CheckpointError::NoRoom { .. })));
+    (asked.reserve, asked.copies) = (0, false);
+    assert!(matches!(take(&asked), Err(CheckpointError::NoLinks { .. })));
+    assert!(!into.exists());
+    asked.copies = true;
+    let taken = take(&asked).unwrap();
+    assert!(taken.linked == 0 && taken.copied > 5);
+    assert_eq!(pairs(&into), pairs(&source));
+}
+
+/// A manifest of these records, each in one chunk.
+fn manifest(records: &[&[u8]]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for record in records {
+        let covered = [&[1][..], record].concat();
+        let crc = crc32c::crc32c(&covered).rotate_right(15).wrapping_add(0xa282_ead8);
+        bytes.extend(crc.to_le_bytes());
+        bytes.extend((record.len() as u16).to_le_bytes());
+        bytes.extend(covered);
+    }
+    bytes
+}
+
+const ADD: &[u8] = b"\x07\x01\x09\x64\x01a\x01b";
+
+#[test]
+fn a_manifest_is_followed_while_it_grows_and_cut_after_its_last_whole_record() {
+    let mut edits = Edits::new(Engine::Goleveldb);
+    let all = manifest(&[b"\x02\x05", ADD, b"\x06\x01\x09\x07\x02\x09\x64\x01a\x01b", b"\x06\x02\x09", ADD]);
+    let first = manifest(&[b"\x02\x05", ADD]).len();
+    edits.read(&all[..first + 3]).unwrap();
+    assert_eq!((edits.end(), edits.log()), (first, 5));
+    assert_eq!(edits.files(), [(9, Some(100))].into());
+    let moved = first + manifest(&[b"\x06\x01\x09\x07\x02\x09\x64\x01a\x01b"]).len();
+    edits.read(&all[..moved]).unwrap();
+    assert!(edits.take_removed().is_empty(), "it moved to another level");
+    edits.read(&all).unwrap();
+    // goleveldb gives the number away again: live, and another table.
+    assert_eq!(edits.take_removed(), [9].into());
+    assert_eq!(edits.files(), [(9, Some(100))].into());
+}
+
+#[test]
+fn tables_of_pebble_that_are_parts_of_a_file_keep_it_live() {
+    let mut edits = Edits::new(Engine::Pebble);
+    // A file of 7 bytes, and two tables that are parts of it.
+    let part = |number: u8| [&b"\x67\x01"[..], &[number], b"\x03\x01a\x01b\x00\x00\x42\x32\x01"].concat();
+    edits.read(&manifest(&[b"\x69\x32\x07", &part(9), &part(10), b"\x06\x01\x09"])).unwrap();
+    assert_eq!(edits.files(), [(50, Some(7))].into());
+    assert!(edits.take_removed().is_empty());
+}
+
+#[test]
+fn what_one_directory_does_not_hold_is_refused() {
+    for (engine, record) in [
+        (Engine::RocksDb, &b"\xc8\x01\x01"[..]),
+        (Engine::RocksDb, b"\xc9\x01\x01c"),
+        (Engine::RocksDb, b"\x66\x01\x09\x01\x64\x01a\x01b\x00\x00"),
+        (Engine::RocksDb, b"\x67\x01\x09\x64\x01a\x01b\x00\x00\x41\x01\x02\x01"),
+        (Engine::RocksDb, b"\x90\x03\x01"),
+        (Engine::Goleveldb, b"\x67\x01\x09\x64\x01a\x01b\x00\x00\x01"),
+        (Engine::Pebble, b"\x07\x01\x09\x64\x05a"),
+    ] {
+        assert!(Edits::new(engine).read(&manifest(&[record])).is_err(), "{record:?}");
+    }
+    // One that any release may pass over.
+    Edits::new(Engine::RocksDb).read(&manifest(&[b"\x81\x40\x02id\xc8\x01\x00"])).unwrap();
+}
+
+#[test]
+fn the_manifest_in_force_is_found_as_each_engine_finds_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let put = |name: &str, content: &str| fs::write(dir.path().join(name), content).unwrap();
+    let head = || Head::read(dir.path()).unwrap().unwrap();
+    put("CURRENT", "MANIFEST-000003\n");
+    assert_eq!((head().engine, head().manifest.as_str()), (Engine::Goleveldb, "MANIFEST-000003"));
+    put("OPTIONS-000004", "[Version]\n  pebble_version=0.1\n");
+    // A marker counts only from format 2 on.
+    put("marker.manifest.000001.MANIFEST-000008", "");
+    assert_eq!((head().engine, head().manifest.as_str()), (Engine::Pebble, "MANIFEST-000003"));
+    put("marker.format-version.000015.016", "");
+    put("marker.manifest.000010.MANIFEST-000009", "");
+    assert_eq!(head().manifest, "MANIFEST-000009");
+    put("IDENTITY", "x");
+    assert_eq!((head().engine, head().manifest.as_str()), (Engine::RocksDb, "MANIFEST-000003"));
+    put("OPTIONS-000004", "[DBOptions]\n  wal_dir=/elsewhere/wal\n");
+    assert!(matches!(engine::settings(dir.path()), Err(CheckpointError::Unsupported { .. })));
+    put("CURRENT", "x");
+    assert!(matches!(Head::read(dir.path()), Err(CheckpointError::Damaged { .. })));
+}
+
+#[test]
+fn of_two_logs_the_newer_one_is_copied_first() {
+    // Otherwise the older one might be cut where the newer one goes on.
+    let dir = tempfile::tempdir().unwrap();
+    let (source, into) = (dir.path().join("source"), dir.path().join("into"));
+    fs::create_dir(&source).unwrap();
+    fs::write(source.join("CURRENT"), "MANIFEST-000003\n").unwrap();
+    fs::write(source.join("MANIFEST-000003"), manifest(&[b"\x02\x05"])).unwrap();
+    for log in ["000004.log", "000005.log", "000006.log"] {
+        fs::File::create(source.join(log)).unwrap().set_len(64 << 20).unwrap();
+    }
+    let (older, newer) = (into.join("000005.log"), into.join("000006.log"));
+    let (mut orders, mut newer_alone) = (0u64, false);
+    std::thread::scope(|scope| {
+        let taking = scope.spawn(|| take(&request(&source, &into)).unwrap());
+        while !taking.is_finished() {
+            assert!(!older.exists() || newer.exists(), "the older one was first");
+            newer_alone |= newer.exists() && !older.exists();
+            orders += 1;
+        }
+    });
+    assert!(newer_alone, "not seen in {orders} looks");
+    assert!(older.exists() && newer.exists() && !into.join("000004.log").exists(), "log 4 is in tables already");
+}
