@@ -15,7 +15,7 @@ async fn main() -> Result<(), Error> {
         panic!("SOURCE/application.db and TARGET, please");
     };
     let limit = Duration::from_secs(limit.first().map_or(60, |seconds| seconds.parse().expect("seconds")));
-    let paths = Paths { source: source.into(), target: target.into() };
+    let paths = Paths { source: source.into(), target: target.into(), changesets: None };
 
     let job = migrator::open(&paths, &Plan::new(), Tuning::default())?;
     // The engines block, so the job has a thread of its own; this one stays free.

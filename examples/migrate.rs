@@ -10,7 +10,7 @@ use storeshift::{
 fn main() -> Result<(), Error> {
     let mut args = std::env::args_os().skip(1);
     let mut path = || args.next().unwrap_or_else(|| panic!("SOURCE/application.db and TARGET, please")).into();
-    let paths = Paths { source: path(), target: path() };
+    let paths = Paths { source: path(), target: path(), changesets: None };
     let mut job = migrator::open(&paths, &Plan::new(), Tuning::default())?;
     println!("{:?}", job.run()?);
     Ok(())

@@ -87,7 +87,7 @@ impl From<PhaseError> for Error {
 fn of_source(error: &SourceError) -> Kind {
     match error {
         error if error.is_corruption() => Kind::Disagrees,
-        SourceError::Lsm(LsmError::Io { .. }) => Kind::Retry,
+        SourceError::Lsm(LsmError::Io { .. }) | SourceError::Io { .. } | SourceError::Stopped => Kind::Retry,
         #[cfg(feature = "rocksdb")]
         SourceError::Rocks(error) if error.is_passing() => Kind::Retry,
         _ => Kind::Blocked,
@@ -175,6 +175,11 @@ impl Error {
             }
             Error::Journal(JournalError::Newer { release, .. }) => {
                 return format!("Nothing was changed. Continue with storeshift {release} or later.");
+            }
+            Error::Source(SourceError::Damaged { .. }) => {
+                return "The source is untouched, and nothing of the damaged part was written. Put a good copy in its place and \
+                        run the same command again."
+                    .to_owned();
             }
             Error::Source(_)
             | Error::Phase(PhaseError::Unproven { .. } | PhaseError::Source(_) | PhaseError::Damaged { .. })

@@ -12,7 +12,7 @@
 use storeshift::{migrator, plan::{Paths, Plan, Tuning}};
 
 # fn main() -> Result<(), storeshift::Error> {
-let paths = Paths { source: "node/data/application.db".into(), target: "node/data/v2".into() };
+let paths = Paths { source: "node/data/application.db".into(), target: "node/data/v2".into(), changesets: None };
 let mut job = migrator::open(&paths, &Plan::new(), Tuning::default())?;
 println!("{:?}", job.run()?);
 # Ok(()) }

@@ -7,8 +7,7 @@ use crate::{
     error::Error,
     journal::SourceIdentity,
     machine::{Phase, State},
-    model::{Hash, Version},
-    source::Source,
+    source::Feed,
     target::Target,
 };
 
@@ -16,11 +15,11 @@ use crate::{
 ///
 /// # Errors
 /// [`Error::Blocked`], saying what differs.
-pub fn source(identity: &SourceIdentity, state: &State, source: &dyn Source) -> Result<(), Error> {
+pub fn source(identity: &SourceIdentity, state: &State, feed: &dyn Feed) -> Result<(), Error> {
     let advice = "The target still holds the migration of the first database. Give that one again, or use another target \
                   directory for this one.";
     let blocked = |what: String| Error::Blocked { what, advice: advice.to_owned() };
-    let latest = source.latest()?;
+    let latest = feed.tip()?;
     let applied = state.phase.applied().unwrap_or(identity.height);
     let needed = identity.tip.max(applied);
     if latest < needed {
@@ -29,7 +28,7 @@ pub fn source(identity: &SourceIdentity, state: &State, source: &dyn Source) -> 
         )));
     }
     for (version, expected) in [(identity.height, identity.app_hash), (identity.tip, identity.tip_app_hash)] {
-        let found = app_hash(source, version)?;
+        let found = feed.app_hash(version)?;
         if found != Some(expected) {
             return Err(blocked(format!(
                 "the source's app hash at version {version} is {}, but it was {expected} when the job was begun: this is \
@@ -39,10 +38,6 @@ pub fn source(identity: &SourceIdentity, state: &State, source: &dyn Source) -> 
         }
     }
     Ok(())
-}
-
-fn app_hash(source: &dyn Source, version: Version) -> Result<Option<Hash>, Error> {
-    Ok(source.commit_info(version)?.map(|info| info.app_hash()))
 }
 
 /// Checks that the target is not behind the journal.

@@ -52,9 +52,13 @@ pub enum Command {
 
 #[derive(Debug, ClapArgs)]
 pub struct What {
-    /// The application.db directory of the node (store/v1, goleveldb)
+    /// The application.db directory of the node (store/v1, on goleveldb, PebbleDB or RocksDB), or a state sync snapshot,
+    /// data/snapshots/HEIGHT/FORMAT
     #[arg(long, value_name = "DIR", required_unless_present = "plan", conflicts_with = "plan")]
     source: Option<PathBuf>,
+    /// A directory of changeset files with the versions after the source's newest
+    #[arg(long, value_name = "DIR", conflicts_with = "plan")]
+    changesets: Option<PathBuf>,
     /// The directory to migrate into; gets sc/, ss/ and journal/
     #[arg(long, value_name = "DIR", required_unless_present = "plan", conflicts_with = "plan")]
     target: Option<PathBuf>,
@@ -67,7 +71,8 @@ pub struct What {
     /// What to write: sc+ss, sc (trees and proofs only) or ss (flat pairs only)
     #[arg(long, value_name = "PARTS", conflicts_with = "plan")]
     parts: Option<String>,
-    /// The app hash you trust for that version, from the header of the block after it; refuse if it differs
+    /// The app hash you trust for that version, from the header of the block after it; refuse if it differs. A snapshot
+    /// has none of its own and needs it
     #[arg(long, value_name = "HEX", conflicts_with = "plan")]
     app_hash: Option<String>,
     /// Leave out memory stores, which SDK 0.46 and older counted into the app hash and no store/v2 has: the hash over the
@@ -141,6 +146,9 @@ pub struct VerifyArgs {
     /// Compare with the source too (with --plan: the plan's)
     #[arg(long, value_name = "DIR", conflicts_with = "plan")]
     source: Option<PathBuf>,
+    /// The changeset files of the migration, if it had any (with --plan: the plan's)
+    #[arg(long, value_name = "DIR", requires = "source", conflicts_with = "plan")]
+    changesets: Option<PathBuf>,
     /// With --plan: do not touch the source
     #[arg(long, requires = "plan")]
     without_source: bool,
@@ -170,7 +178,7 @@ impl What {
                     plan.chunk_leaves = leaves;
                 }
                 plan.leave_out_memory_stores = self.leave_out_memory_stores;
-                (Paths { source, target }, plan, Tuning::default())
+                (Paths { source, target, changesets: self.changesets }, plan, Tuning::default())
             }
             _ => return Err(PlanError::Value("give --source and --target, or --plan".to_owned())),
         };
@@ -193,13 +201,13 @@ impl What {
 }
 
 impl TargetArgs {
-    /// The target directory these arguments mean, and the source if a plan file names it.
-    pub fn resolve(&self) -> Result<(PathBuf, Option<PathBuf>, Tuning), PlanError> {
+    /// The target directory these arguments mean, and all paths if a plan file names them.
+    pub fn resolve(&self) -> Result<(PathBuf, Option<Paths>, Tuning), PlanError> {
         match (&self.target, &self.plan) {
             (Some(target), _) => Ok((target.clone(), None, Tuning::default())),
             (None, Some(file)) => {
                 let (paths, _, tuning) = plan::read(file)?;
-                Ok((paths.target, Some(paths.source), tuning))
+                Ok((paths.target.clone(), Some(paths), tuning))
             }
             (None, None) => Err(PlanError::Value("give --target or --plan".to_owned())),
         }
@@ -207,10 +215,15 @@ impl TargetArgs {
 }
 
 impl VerifyArgs {
-    /// Target, source if it is to be used, and tuning.
-    pub fn resolve(&self) -> Result<(PathBuf, Option<PathBuf>, Tuning), PlanError> {
+    /// Target, what to compare it with if that is wanted, and tuning.
+    pub fn resolve(&self) -> Result<(PathBuf, Option<Paths>, Tuning), PlanError> {
         let (target, planned, tuning) = self.target.resolve()?;
-        let source = self.source.clone().or(planned).filter(|_| !self.without_source);
+        let given = self.source.clone().map(|source| Paths {
+            source,
+            target: target.clone(),
+            changesets: self.changesets.clone(),
+        });
+        let source = given.or(planned).filter(|_| !self.without_source);
         if self.repair && source.is_none() {
             return Err(PlanError::Value(
                 "--repair redoes chunks from the source: give --source, or --plan without --without-source".to_owned(),

@@ -10,6 +10,8 @@ use crate::{
     journal::{Journal, JournalError, Lock, status},
     machine::Phase,
     migrator::{self, Status},
+    plan::Paths,
+    source,
     target::Place,
 };
 
@@ -26,14 +28,23 @@ pub fn run(args: Args) -> Result<(), Error> {
 
 fn plan(args: PlanArgs) -> Result<(), Error> {
     let (paths, plan, tuning) = args.what.resolve()?;
-    let source = migrator::open_source(&paths.source, &plan, tuning)?;
-    let estimate = migrator::estimate(source.as_ref(), &paths, &plan, tuning)?;
+    announce(&paths);
+    let (source, feed) = migrator::enter(&paths, &plan, plan.app_hash, tuning)?;
+    let estimate = migrator::estimate(source.as_ref(), feed.as_ref(), &paths, &plan, tuning)?;
     if args.json {
         report::json(&estimate);
     } else {
         report::estimate(&estimate, &paths, &plan);
     }
     estimate.check()
+}
+
+/// A snapshot is read to its end before anything else can be said, and that takes a while.
+fn announce(paths: &Paths) {
+    let begins = !Journal::exists(&Place::new(&paths.target).journal());
+    if begins && source::snapshot::recognises(&paths.source) {
+        report::line("reading the snapshot: its app hash is compared before anything is written");
+    }
 }
 
 fn migrate(args: RunArgs) -> Result<(), Error> {
@@ -43,6 +54,7 @@ fn migrate(args: RunArgs) -> Result<(), Error> {
         .build()
         .map_err(|source| JournalError::Io { path: "tokio".into(), doing: "start a runtime for", source })?;
     let (outcome, last) = runtime.block_on(async {
+        announce(&paths);
         let job = migrator::open(&paths, &plan, tuning)?;
         report::begins(&job, &paths);
         let mut running = job.start(&paths.source);
@@ -114,7 +126,7 @@ fn show_status(args: &StatusArgs) -> Result<(), Error> {
 
 fn verify(args: &VerifyArgs) -> Result<(), Error> {
     let (target, source, tuning) = args.resolve()?;
-    let job = migrator::inspect(&target, source.as_deref(), tuning)?;
+    let job = migrator::inspect(&target, source.as_ref(), tuning)?;
     let (stop, progress) = (job.stop(), job.progress());
     let (with_source, repair) = (source.is_some(), args.repair);
     let (findings, mut job) = runtime()?.block_on(async {

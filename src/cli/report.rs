@@ -87,7 +87,13 @@ pub fn estimate(estimate: &Estimate, paths: &Paths, plan: &Plan) {
         estimate.disk_free.map_or("unknown".to_owned(), bytes),
         bytes(estimate.disk_reserve)
     );
+    if estimate.spool_bytes > 0 {
+        println!("spool      {} of it to unpack the snapshot, until the job is done", bytes(estimate.spool_bytes));
+    }
     println!("time       about {} for the snapshot", duration(estimate.seconds as f64));
+    for note in &estimate.notes {
+        println!("note       {note}");
+    }
     println!("The source is only read. Nothing was written.");
 }
 

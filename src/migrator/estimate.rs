@@ -8,7 +8,7 @@ use crate::{
     model::{Hash, StoreKey, Version},
     phases,
     plan::{At, Paths, Plan, Tuning},
-    source::{Source, StoreRoot, is_memory_store},
+    source::{Feed, Source, StoreRoot, is_memory_store},
 };
 use serde::Serialize;
 use std::path::Path;
@@ -38,12 +38,16 @@ pub struct Estimate {
     pub pair_bytes: u64,
     /// Bytes the target needs at most, estimated; includes what is needed for a while only.
     pub disk_needed: u64,
+    /// Bytes of them that the unpacked snapshot takes until the job is done; 0 for a database.
+    pub spool_bytes: u64,
     /// Bytes free on the target's file system, if it can be told.
     pub disk_free: Option<u64>,
     /// Bytes to be left free.
     pub disk_reserve: u64,
     /// Seconds the restore takes, estimated.
     pub seconds: u64,
+    /// What else there is to know of the source.
+    pub notes: Vec<String>,
 }
 
 /// What a migration would do with one store.
@@ -74,14 +78,23 @@ const SS_PAIR_OVERHEAD: u64 = 24;
 ///
 /// # Errors
 /// As the preflight of a run.
-pub fn estimate(source: &dyn Source, paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Estimate, Error> {
+pub fn estimate(
+    source: &dyn Source,
+    feed: &dyn Feed,
+    paths: &Paths,
+    plan: &Plan,
+    tuning: Tuning,
+) -> Result<Estimate, Error> {
     let info = phases::snapshot::preflight(source, plan)?;
     let recorded = source.recorded(info.version)?.unwrap_or_else(|| info.clone());
     let memory_stores = recorded.stores.iter().filter(|store| is_memory_store(store));
-    let latest = source.latest()?;
+    let (retained, latest) = (source.latest()?, feed.tip()?);
     let mut stores = Vec::with_capacity(info.stores.len());
     for store in &info.stores {
-        let (keys, pair_bytes) = sample(source, &store.name, info.version)?;
+        let (keys, pair_bytes) = match source.counted(&store.name) {
+            Some(counted) => counted,
+            None => sample(source, &store.name, info.version)?,
+        };
         stores.push(StoreEstimate {
             name: store.name.as_str().to_owned(),
             root: store.root.unwrap_or(Hash::EMPTY).to_string(),
@@ -102,7 +115,13 @@ pub fn estimate(source: &dyn Source, paths: &Paths, plan: &Plan, tuning: Tuning)
     if plan.parts.ss() {
         disk_needed += pair_bytes + keys * SS_PAIR_OVERHEAD;
     }
-    if plan.at != At::Latest && info.version < latest {
+    let spool_bytes = source.spool_bytes();
+    disk_needed += spool_bytes;
+    if let Some(changes) = feed.changes() {
+        // A change's pair is in SS and in its leaf; the path above it is made anew.
+        disk_needed += changes.total_bytes().saturating_mul(8);
+    }
+    if plan.at != At::Latest && info.version < retained {
         // History cannot be sampled: the stores' whole size in the source bounds it.
         disk_needed += 2 * info.stores.iter().map(|store| source.approximate_bytes(&store.name)).sum::<u64>();
     }
@@ -118,9 +137,11 @@ pub fn estimate(source: &dyn Source, paths: &Paths, plan: &Plan, tuning: Tuning)
         nodes,
         pair_bytes,
         disk_needed,
+        spool_bytes,
         disk_free: disk_free(&paths.target),
         disk_reserve: tuning.reserve,
         seconds: keys.div_ceil(PAIRS_PER_SECOND * tuning.workers.max(1) as u64).max(1),
+        notes: source.notes(),
     })
 }
 

@@ -18,13 +18,13 @@ use crate::{
     phases::{self, PhaseError, Work, join::Joint, prove::Written, restore::Large, snapshot::Bound},
     plan::Tuning,
     progress::{Counts, Progress, Stop, raise},
-    source::{Feed, RetainedVersions, Source},
+    source::{Feed, RetainedVersions, Source, SourceError},
     target::Target,
 };
 use std::{sync::Arc, time::Instant};
 
 pub use estimate::{Estimate, StoreEstimate, estimate};
-pub use open::{abort, inspect, open, open_source};
+pub use open::{abort, enter, inspect, open};
 pub use recorder::Recorder;
 pub use running::Running;
 pub use status::Status;
@@ -73,17 +73,33 @@ impl Migrator {
         journal: Journal,
         tuning: Tuning,
     ) -> Result<Migrator, Error> {
+        let feed = Box::new(RetainedVersions::new(source.clone()));
+        Migrator::assemble_with(source, feed, target, journal, tuning)
+    }
+
+    /// As [`Migrator::assemble`], with the versions after the snapshot from a feed of its own.
+    ///
+    /// # Errors
+    /// As [`Migrator::assemble`].
+    pub fn assemble_with(
+        source: Arc<dyn Source>,
+        feed: Box<dyn Feed>,
+        target: Target,
+        journal: Journal,
+        tuning: Tuning,
+    ) -> Result<Migrator, Error> {
         let state = journal.state()?;
         // After Done the source may be gone, or its node may have been reset: it is not of record any more.
         if !matches!(state.phase, Phase::Done { .. }) {
-            crate::reconcile::source(&journal.job()?.source, &state, source.as_ref())?;
+            crate::reconcile::source(&journal.job()?.source, &state, feed.as_ref())?;
         }
-        Migrator::without_source_check(source, target, journal, tuning)
+        Migrator::without_source_check(source, feed, target, journal, tuning)
     }
 
     /// As [`Migrator::assemble`], for work that does not touch the source.
     fn without_source_check(
         source: Arc<dyn Source>,
+        feed: Box<dyn Feed>,
         target: Target,
         journal: Journal,
         tuning: Tuning,
@@ -91,7 +107,6 @@ impl Migrator {
         let job = journal.job()?;
         let recorder = Recorder::new(journal)?;
         crate::reconcile::target(recorder.state(), &target)?;
-        let feed = Box::new(RetainedVersions::new(source.clone()));
         let empty = Manifest { stores: Vec::new(), timestamp: None };
         let mut migrator = Migrator {
             source,
@@ -173,6 +188,10 @@ impl Migrator {
             // The fence stood in a process that is gone: store/v1 may have committed since.
             self.recorder.record(&Event::SwitchUndone, &Writes::Nothing)?;
         }
+        // Later phases read no nodes of the snapshot's version.
+        if matches!(self.recorder.state().phase, Phase::Snapshotting { .. } | Phase::Restoring { .. }) {
+            self.prepare_source()?;
+        }
         loop {
             let (step, began) = (self.recorder.state().next().name(), Instant::now());
             let outcome = self.step();
@@ -187,6 +206,19 @@ impl Migrator {
                 Err(PhaseError::Verdict(verdict)) => return Err(self.halt(verdict)),
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    /// Makes ready to read the source's nodes.
+    fn prepare_source(&self) -> Result<(), Error> {
+        let began = Instant::now();
+        let prepared = self.source.prepare(&|| self.stop.is_asked());
+        self.progress.spend("prepare", began.elapsed());
+        match prepared {
+            Err(SourceError::Stopped) => {
+                Err(Error::Stopped(self.stop.reason().unwrap_or_else(|| "on request".to_owned())))
+            }
+            prepared => Ok(prepared?),
         }
     }
 
@@ -257,8 +289,8 @@ impl Migrator {
     }
 
     fn app_hash(&self, version: Version) -> Result<Hash, PhaseError> {
-        let info = self.source.commit_info(version)?;
-        info.map(|info| info.app_hash())
+        self.feed
+            .app_hash(version)?
             .ok_or_else(|| PhaseError::Refused(format!("the source has no commit info of version {version}")))
     }
 
@@ -394,7 +426,7 @@ impl Migrator {
     fn sync(&mut self, applied: Version, to: Version) -> Result<(), PhaseError> {
         let Migrator { recorder, feed, target, manifest, progress, stop, tuning, .. } = self;
         let work = Work { manifest, progress, stop, tuning: *tuning };
-        phases::sync::run(work, feed.retained(), target, applied, to, &mut |to| {
+        phases::sync::run(work, feed.as_ref(), target, applied, to, &mut |to| {
             recorder.record_in_phase(&Event::Applied { to }, &Writes::Nothing)
         })
     }

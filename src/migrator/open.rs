@@ -8,10 +8,10 @@ use crate::{
     error::Error,
     journal::{Job, Journal, JournalError, Lock, SourceIdentity},
     machine::{Event, Phase, State},
-    model::JobId,
+    model::{Hash, JobId},
     phases,
     plan::{At, Parts, Paths, Plan, Tuning},
-    source::{self, IavlStores, Source},
+    source::{self, ChangesetFeed, ChangesetFiles, Feed, IavlStores, RetainedVersions, Snapshot, Source},
     target::{Place, Target},
 };
 use std::{
@@ -29,9 +29,16 @@ use std::{
 pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Error> {
     plan.check()?;
     tuning.check()?;
-    let paths = &Paths { source: resolve(&paths.source), target: resolve(&paths.target) };
+    let paths = &resolve_all(paths);
     keep_apart(paths)?;
+    if paths.changesets.is_some() && plan.parts == Parts::Ss {
+        return Err(Error::Blocked {
+            what: "changesets cannot be applied to SS alone: without SC's trees no app hash can be compared".to_owned(),
+            advice: "Nothing was changed. Migrate sc+ss, or leave the changesets out.".to_owned(),
+        });
+    }
     let place = Place::new(&paths.target);
+    let mut first = None;
     if !Journal::exists(&place.journal()) {
         if let Some(occupied) = place.occupied()? {
             return Err(Error::Blocked {
@@ -41,12 +48,16 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
                     .to_owned(),
             });
         }
-        let source = open_source(&paths.source, plan, tuning)?;
-        let job = plan_job(source.as_ref(), plan)?;
+        let (source, feed) = enter(paths, plan, plan.app_hash, tuning)?;
+        let job = plan_job(source.as_ref(), feed.as_ref(), plan)?;
         // Finding the oldest version takes a look at every version, which is done by now.
         let found = Plan { at: At::Version(job.source.height), ..plan.clone() };
-        estimate(source.as_ref(), paths, &found, tuning)?.check()?;
+        estimate(source.as_ref(), feed.as_ref(), paths, &found, tuning)?.check()?;
+        for note in source.notes() {
+            tracing::warn!("{note}");
+        }
         begin(&place, &job)?;
+        first = Some((source, feed));
     }
     let lock = Lock::take(&place.journal())?;
     let journal = Journal::open(&place.journal())?;
@@ -62,29 +73,59 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     }
     let state = journal.state()?;
     refuse_aborted(&state)?;
-    let source: Option<Arc<dyn Source>> = match open_source(&paths.source, &job.plan, tuning) {
-        Ok(source) => Some(Arc::from(source)),
-        // Nothing is left to be read from it, and an operator may well have removed it by now.
-        Err(_) if matches!(state.phase, Phase::Done { .. }) => None,
-        Err(error) => return Err(error),
+    let is_done = matches!(state.phase, Phase::Done { .. });
+    let source = match first {
+        Some(entered) => Some(entered),
+        // Nothing is left to be read from it, and reading it takes a while.
+        None if is_done && source::snapshot::recognises(&paths.source) => None,
+        None => match enter(paths, &job.plan, Some(job.source.app_hash), tuning) {
+            Ok(entered) => Some(entered),
+            // An operator may well have removed it by now.
+            Err(_) if is_done => None,
+            Err(error) => return Err(error),
+        },
     };
     assemble(place, source, journal, job, tuning, lock)
 }
 
-/// Opens a source as a plan sees it.
+/// A source, and the feed of the versions after the snapshot.
+pub type Entered = (Arc<dyn Source>, Box<dyn Feed>);
+
+/// Opens what a job reads, as its plan sees it: a database or a snapshot, and the changeset files if there are any. A snapshot is read to its end,
+/// unless the target's spool has it already; nothing is written.
 ///
 /// # Errors
-/// It is no database this release reads, or it is in use.
-pub fn open_source(path: &Path, plan: &Plan, tuning: Tuning) -> Result<Box<dyn Source>, Error> {
-    let source = source::open(path, tuning.source_cache())?;
-    Ok(if plan.leave_out_memory_stores { Box::new(IavlStores::of(source)) } else { source })
+/// It is nothing this release reads, it is damaged, or it is a snapshot and there is no trusted app hash for it.
+pub fn enter(paths: &Paths, plan: &Plan, trusted: Option<Hash>, tuning: Tuning) -> Result<Entered, Error> {
+    let paths = &resolve_all(paths);
+    let source: Arc<dyn Source> = if source::snapshot::recognises(&paths.source) {
+        if trusted.is_none() {
+            return Err(Error::Blocked {
+                what: format!("{} is a state sync snapshot, which carries no app hash", paths.source.display()),
+                advice: "Nothing was changed. Give the app hash you trust with --app-hash (app_hash in a plan file), from the \
+                         header of the block after the snapshot's height."
+                    .to_owned(),
+            });
+        }
+        Arc::new(Snapshot::open(&paths.source, &Place::new(&paths.target).spool())?)
+    } else {
+        let source = source::open(&paths.source, tuning.source_cache())?;
+        if plan.leave_out_memory_stores { Arc::new(IavlStores::of(source)) } else { Arc::from(source) }
+    };
+    let feed: Box<dyn Feed> = match &paths.changesets {
+        Some(directory) => {
+            Box::new(ChangesetFeed::new(source.clone(), ChangesetFiles::open(directory, source.latest()?)?))
+        }
+        None => Box::new(RetainedVersions::new(source.clone())),
+    };
+    Ok((source, feed))
 }
 
 /// Opens a job that exists, for commands that need no plan; without a source only what the target alone can answer works.
 ///
 /// # Errors
 /// There is no job, or as [`open`].
-pub fn inspect(target: &Path, source: Option<&Path>, tuning: Tuning) -> Result<Migrator, Error> {
+pub fn inspect(target: &Path, source: Option<&Paths>, tuning: Tuning) -> Result<Migrator, Error> {
     let place = Place::new(&resolve(target));
     if !Journal::exists(&place.journal()) {
         return Err(no_job(target));
@@ -93,10 +134,8 @@ pub fn inspect(target: &Path, source: Option<&Path>, tuning: Tuning) -> Result<M
     let journal = Journal::open(&place.journal())?;
     let job = journal.job()?;
     refuse_aborted(&journal.state()?)?;
-    let source: Option<Arc<dyn Source>> = match source {
-        Some(path) => Some(Arc::from(open_source(&resolve(path), &job.plan, tuning)?)),
-        None => None,
-    };
+    let enter = |paths: &Paths| enter(&resolve_all(paths), &job.plan, Some(job.source.app_hash), tuning);
+    let source = source.map(enter).transpose()?;
     assemble(place, source, journal, job, tuning, lock)
 }
 
@@ -136,11 +175,10 @@ pub fn abort(target: &Path) -> Result<(), Error> {
 }
 
 /// Checks the plan against the source and draws a job.
-fn plan_job(source: &dyn Source, plan: &Plan) -> Result<Job, Error> {
+fn plan_job(source: &dyn Source, feed: &dyn Feed, plan: &Plan) -> Result<Job, Error> {
     let info = phases::snapshot::preflight(source, plan)?;
-    let tip = source.latest()?;
-    let tip_info = source.commit_info(tip)?;
-    let tip_app_hash = tip_info.map_or(info.app_hash(), |tip| tip.app_hash());
+    let tip = feed.tip()?;
+    let tip_app_hash = feed.app_hash(tip)?.unwrap_or_else(|| info.app_hash());
     let identity = SourceIdentity {
         engine: source.engine().to_owned(),
         height: info.version,
@@ -165,7 +203,7 @@ fn begin(place: &Place, job: &Job) -> Result<(), Error> {
 
 fn assemble(
     place: Place,
-    source: Option<Arc<dyn Source>>,
+    source: Option<Entered>,
     journal: Journal,
     job: Job,
     tuning: Tuning,
@@ -174,17 +212,18 @@ fn assemble(
     let state = journal.state()?;
     if !matches!(state.phase, Phase::Done { .. }) {
         // Before the engines: opening them writes to the target, and a refusal must leave it as it was.
-        if let Some(source) = &source {
-            crate::reconcile::source(&job.source, &state, source.as_ref())?;
+        if let Some((_, feed)) = &source {
+            crate::reconcile::source(&job.source, &state, feed.as_ref())?;
         }
         place.clear_staging()?;
     }
     let target = engines(&place, job.id, job.plan.parts, tuning)?;
     let mut migrator = match source {
-        Some(source) => Migrator::assemble(source, target, journal, tuning)?,
+        Some((source, feed)) => Migrator::assemble_with(source, feed, target, journal, tuning)?,
         None => {
             let nothing = Arc::new(source::Rootmulti::new(source::MemoryEngine::default()));
-            Migrator::without_source_check(nothing, target, journal, tuning)?
+            let feed = Box::new(RetainedVersions::new(nothing.clone()));
+            Migrator::without_source_check(nothing, feed, target, journal, tuning)?
         }
     };
     migrator.place = Some(place);
@@ -236,17 +275,29 @@ fn no_job(target: &Path) -> Error {
 
 /// Refuses a target inside the source or the other way round: the source is never written.
 fn keep_apart(paths: &Paths) -> Result<(), Error> {
-    if paths.target.starts_with(&paths.source) || paths.source.starts_with(&paths.target) {
+    let read = [("source", Some(&paths.source)), ("changesets", paths.changesets.as_ref())];
+    for (name, path) in read.into_iter().filter_map(|(name, path)| Some((name, path?))) {
+        if !paths.target.starts_with(path) && !path.starts_with(&paths.target) {
+            continue;
+        }
         return Err(Error::Blocked {
             what: format!(
-                "the target {} and the source {} lie inside each other",
+                "the target {} and the {name} {} lie inside each other",
                 paths.target.display(),
-                paths.source.display()
+                path.display()
             ),
             advice: "Nothing was changed. The source is never written: choose a target directory elsewhere.".to_owned(),
         });
     }
     Ok(())
+}
+
+fn resolve_all(paths: &Paths) -> Paths {
+    Paths {
+        source: resolve(&paths.source),
+        target: resolve(&paths.target),
+        changesets: paths.changesets.as_deref().map(resolve),
+    }
 }
 
 /// The path with symbolic links followed as far as it exists.

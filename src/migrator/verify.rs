@@ -56,6 +56,7 @@ impl Migrator {
         let (height, applied) = self.verifiable()?;
         let mut findings = Findings::default();
         if source {
+            self.prepare_source()?;
             self.compare_with_source(height, applied, &mut findings)?;
         }
         self.check_chunks(height, &mut findings)?;
@@ -77,6 +78,9 @@ impl Migrator {
         }
         if applied > height && findings.is_sound() {
             self.check_tip(applied, &mut findings)?;
+        }
+        if source && matches!(self.recorder.state().phase, Phase::Done { .. }) {
+            self.clean_up()?;
         }
         Ok(findings)
     }
@@ -165,7 +169,7 @@ impl Migrator {
 
     /// Takes the snapshot anew and compares app hashes: the journal could be wrong as well.
     fn compare_with_source(&self, height: Version, applied: Version, findings: &mut Findings) -> Result<(), Error> {
-        crate::reconcile::source(&self.job.source, self.recorder.state(), self.source.as_ref())?;
+        crate::reconcile::source(&self.job.source, self.recorder.state(), self.feed.as_ref())?;
         let missing = || PhaseError::Refused(format!("the source has no commit info of version {height} any more"));
         let info = self.source.commit_info(height)?.ok_or_else(missing)?;
         let chunks = self.all_chunks()?;
@@ -186,7 +190,7 @@ impl Migrator {
         let Some(sc) = &self.target.sc else { return Ok(()) };
         for version in height.0..=applied.0 {
             let version = Version(version);
-            let Some(expected) = self.source.commit_info(version)?.map(|info| info.app_hash()) else { continue };
+            let Some(expected) = self.feed.app_hash(version)? else { continue };
             match sc.commit_info(version)?.map(|info| info.app_hash()) {
                 Some(found) if found == expected => findings.compared += 1,
                 Some(found) => findings.wrong.push(Verdict::AppHash { version, expected, found }),

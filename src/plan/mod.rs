@@ -105,10 +105,12 @@ impl Default for Tuning {
 /// Where a job reads and writes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Paths {
-    /// The `application.db` directory.
+    /// The `application.db` directory, or a state sync snapshot's (`<height>/<format>`).
     pub source: PathBuf,
     /// The target's directory.
     pub target: PathBuf,
+    /// A directory of changeset files with the versions after the source's newest.
+    pub changesets: Option<PathBuf>,
 }
 
 /// Why a plan is not one.
@@ -141,6 +143,7 @@ pub enum PlanError {
 struct PlanFile {
     source: PathBuf,
     target: PathBuf,
+    changesets: Option<PathBuf>,
     at: Option<AtFile>,
     parts: Option<String>,
     chunk_leaves: Option<u64>,
@@ -177,7 +180,11 @@ pub fn read(path: &Path) -> Result<(Paths, Plan, Tuning), PlanError> {
     let file: PlanFile = toml::from_str(&text).map_err(|error| malformed(error.to_string()))?;
     let value = |error: PlanError| malformed(error.to_string());
     let base = path.parent().unwrap_or(Path::new(""));
-    let paths = Paths { source: base.join(file.source), target: base.join(file.target) };
+    let paths = Paths {
+        source: base.join(file.source),
+        target: base.join(file.target),
+        changesets: file.changesets.map(|path| base.join(path)),
+    };
     let at = match file.at {
         None => At::Latest,
         Some(AtFile::Number(version)) => version.to_string().parse().map_err(value)?,
@@ -359,16 +366,19 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         read(&path).map(|(paths, plan, tuning)| {
             let cut = |path: &Path| path.strip_prefix(dir.path()).map(Path::to_owned).unwrap_or(path.to_owned());
-            (Paths { source: cut(&paths.source), target: cut(&paths.target) }, plan, tuning)
+            let changesets = paths.changesets.as_deref().map(cut);
+            (Paths { source: cut(&paths.source), target: cut(&paths.target), changesets }, plan, tuning)
         })
     }
 
     #[test]
     fn a_plan_of_two_paths_has_every_default() {
         let (paths, plan, tuning) = parse("source = \"a\"\ntarget = \"/b\"").unwrap();
-        assert_eq!(paths, Paths { source: "a".into(), target: "/b".into() });
+        assert_eq!(paths, Paths { source: "a".into(), target: "/b".into(), changesets: None });
         assert_eq!(plan, Plan::new());
         assert_eq!(tuning, Tuning::default());
+        let (paths, _, _) = parse("source = \"a\"\ntarget = \"/b\"\nchangesets = \"c\"").unwrap();
+        assert_eq!(paths.changesets, Some("c".into()));
     }
 
     #[test]

@@ -85,14 +85,14 @@ fn version_of(value: u64) -> Result<Version, &'static str> {
     if value > Version::MAX.0 { Err("a version is negative") } else { Ok(Version(value)) }
 }
 
-enum Field<'a> {
+pub(super) enum Field<'a> {
     Varint(u64),
     Bytes(&'a [u8]),
     Fixed,
 }
 
 /// Walks the fields of one protobuf message; unknown ones are skipped by the caller.
-fn for_each_field<'a>(
+pub(super) fn for_each_field<'a>(
     bytes: &'a [u8],
     mut each: impl FnMut(u64, Field<'a>) -> Result<(), &'static str>,
 ) -> Result<(), &'static str> {

@@ -1,7 +1,7 @@
 //! Owns the question which engine wrote a database directory, and whether a node has it open now. Hands out the opened
 //! source, or a refusal that says what was found.
 
-use super::{Rootmulti, Source, SourceError, leveldb, lsm, pebble};
+use super::{Rootmulti, Source, SourceError, leveldb, lsm, pebble, snapshot};
 use std::path::Path;
 
 /// Tables kept open. With the two engines of the target it stays below the usual limit of 1024 files.
@@ -158,6 +158,9 @@ fn no_database(path: &Path, names: &[String]) -> String {
     if has("data") && has("config") {
         return "is a node's home, but there is no data/application.db inside it".to_owned();
     }
+    if let Some(snapshot) = snapshot::suggestion(path) {
+        return format!("has state sync snapshots in it: give one of them, e.g. {}", snapshot.display());
+    }
     if has("blockstore.db") || has("state.db") || has("priv_validator_state.json") {
         return "is a node's data directory, but there is no application.db inside it".to_owned();
     }
@@ -199,7 +202,7 @@ fn ends_as_leveldb(path: &Path) -> bool {
 /// Whether a process has the database open: it keeps an exclusive lock on `LOCK`, goleveldb by flock, PebbleDB and RocksDB by
 /// fcntl. Read from the kernel's list of locks, because trying the lock ourselves could make a node fail that starts at that
 /// very moment (and closing the file would free an fcntl lock of our own process).
-fn is_in_use(path: &Path) -> bool {
+pub(super) fn is_in_use(path: &Path) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     let (Ok(lock), Ok(locks)) = (path.join("LOCK").metadata(), std::fs::read_to_string("/proc/locks")) else {
         return false;
@@ -246,8 +249,9 @@ mod tests {
     fn engines_are_told_apart_by_what_their_directories_have() {
         use EngineKind::{Goleveldb, Pebble, RocksDb};
         let current = ("CURRENT", "MANIFEST-000001\n");
-        type Found<'a> = Result<EngineKind, &'a [&'a str]>;
-        let cases: [(&[(&str, &str)], Found<'_>); 12] = [
+        /// Names and contents of files; the engine, or words of the refusal.
+        type Case<'a> = (&'a [(&'a str, &'a str)], Result<EngineKind, &'a [&'a str]>);
+        let cases: [Case<'_>; 12] = [
             (&[current, ("000002.log", "")], Ok(Goleveldb)),
             (&[current, ("000005.ldb", "")], Ok(Goleveldb)),
             (&[current, ("OPTIONS-000003", PEBBLE), ("000005.sst", "")], Ok(Pebble)),

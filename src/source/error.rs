@@ -32,6 +32,27 @@ pub enum SourceError {
     /// A node has the database open.
     #[error("{path}: a node has this database open; stop it first, or give a copy", path = .0.display())]
     InUse(PathBuf),
+    /// A snapshot or a changeset file is damaged.
+    #[error("{path}: {what}", path = .path.display())]
+    Damaged {
+        /// The file or directory.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A file could not be read, or the spool not be written.
+    #[error("{path}: cannot {doing}: {source}", path = .path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was being done.
+        doing: &'static str,
+        /// The operating system's answer.
+        source: std::io::Error,
+    },
+    /// Somebody asked to stop.
+    #[error("stopped on request")]
+    Stopped,
     /// No engine recognises the directory.
     #[error("{path}: {what}")]
     Unrecognised {
@@ -52,8 +73,12 @@ impl SourceError {
             }
             #[cfg(feature = "rocksdb")]
             SourceError::Rocks(error) => error.is_corruption(),
-            SourceError::Record { .. } => true,
-            SourceError::NoVersion | SourceError::InUse(_) | SourceError::Unrecognised { .. } => false,
+            SourceError::Record { .. } | SourceError::Damaged { .. } => true,
+            SourceError::NoVersion
+            | SourceError::Io { .. }
+            | SourceError::Stopped
+            | SourceError::InUse(_)
+            | SourceError::Unrecognised { .. } => false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Feeds: where versions after the snapshot come from, and how store/v1 is stopped for the switch.
 
-use super::{Source, SourceError};
-use crate::model::Version;
+use super::{Source, SourceError, changes::Changes};
+use crate::model::{Hash, Version};
 use std::sync::Arc;
 
 /// Gives versions after the snapshot.
@@ -12,8 +12,24 @@ pub trait Feed: Send + Sync {
     /// The feed is broken.
     fn tip(&self) -> Result<Version, SourceError>;
 
-    /// The database that retains the versions.
+    /// The source whose newest versions are trees, up to its latest.
     fn retained(&self) -> &dyn Source;
+
+    /// The versions after those that are retained as trees, if they come as changes.
+    fn changes(&self) -> Option<&dyn Changes> {
+        None
+    }
+
+    /// What store/v1 recorded as the app hash of a version, if that is known.
+    ///
+    /// # Errors
+    /// The source could not be read.
+    fn app_hash(&self, version: Version) -> Result<Option<Hash>, SourceError> {
+        if let Some(hash) = self.changes().and_then(|changes| changes.app_hash(version)) {
+            return Ok(Some(hash));
+        }
+        Ok(self.retained().commit_info(version)?.map(|info| info.app_hash()))
+    }
 
     /// Stops store/v1 and says at which version it stands.
     ///
@@ -46,6 +62,39 @@ impl Feed for RetainedVersions {
 
     fn fence(&self) -> Result<Version, SourceError> {
         // Nothing writes to a database that stands still, so it is fenced where it is.
+        self.tip()
+    }
+}
+
+/// The feed of changesets: the versions a source retains, then those that come as changes.
+pub struct ChangesetFeed<C> {
+    source: Arc<dyn Source>,
+    changes: C,
+}
+
+impl<C: Changes> ChangesetFeed<C> {
+    /// These changes on top of this source.
+    #[must_use]
+    pub fn new(source: Arc<dyn Source>, changes: C) -> ChangesetFeed<C> {
+        ChangesetFeed { source, changes }
+    }
+}
+
+impl<C: Changes> Feed for ChangesetFeed<C> {
+    fn tip(&self) -> Result<Version, SourceError> {
+        Ok(self.source.latest()?.max(self.changes.tip()))
+    }
+
+    fn retained(&self) -> &dyn Source {
+        self.source.as_ref()
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(&self.changes)
+    }
+
+    fn fence(&self) -> Result<Version, SourceError> {
+        // Files are written by somebody else, who is done with them.
         self.tip()
     }
 }

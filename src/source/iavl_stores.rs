@@ -54,6 +54,14 @@ impl Source for IavlStores {
         self.source.nodes(store, access)
     }
 
+    fn counted(&self, store: &StoreKey) -> Option<(u64, u64)> {
+        self.source.counted(store)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.source.notes()
+    }
+
     fn engine(&self) -> &'static str {
         self.source.engine()
     }

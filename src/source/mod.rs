@@ -1,9 +1,10 @@
-//! store/v1, read only: the rootmulti layout over a key-value engine, and changesets read as differences between its
-//! retained versions.
+//! store/v1, read only: the rootmulti layout over a key-value engine, or a state sync snapshot; and the versions after it:
+//! changesets read as differences between retained versions, or from files.
 //!
 //! Owns everything that knows how v1 lies on disk. Hands out commit infos, roots and node records, none of them proven:
 //! proving is the tree code's and the phases' matter. Nothing here ever writes.
 
+pub mod changes;
 pub mod commit_info;
 mod detect;
 mod engine;
@@ -17,19 +18,22 @@ pub mod pebble;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 mod rootmulti;
+pub mod snapshot;
 
 use crate::{
     iavl::{Access, NodeId, NodeReader},
     model::{CommitInfo, Hash, StoreKey, Version},
 };
 
+pub use changes::{Changes, ChangesetFiles, Upgrades};
 pub use detect::{EngineKind, detect, open};
 pub use engine::{Engine, PointReader};
 pub use error::SourceError;
-pub use feed::{Feed, RetainedVersions};
+pub use feed::{ChangesetFeed, Feed, RetainedVersions};
 pub use iavl_stores::{IavlStores, is_memory_store};
 pub use memory::MemoryEngine;
 pub use rootmulti::Rootmulti;
+pub use snapshot::Snapshot;
 
 /// What a store's version has for a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,4 +86,29 @@ pub trait Source: Send + Sync {
 
     /// About how many bytes on disk one store takes, everything included.
     fn approximate_bytes(&self, store: &StoreKey) -> u64;
+
+    /// Makes ready to read nodes, where that is work: a snapshot is unpacked into the job's spool. Repeatable.
+    ///
+    /// # Errors
+    /// [`SourceError::Stopped`] when `stop` says so; or the source could not be read, or the spool not be written.
+    fn prepare(&self, stop: &dyn Fn() -> bool) -> Result<(), SourceError> {
+        let _ = stop;
+        Ok(())
+    }
+
+    /// Pairs of one store in the newest version and bytes of their keys and values, if they have been counted.
+    fn counted(&self, store: &StoreKey) -> Option<(u64, u64)> {
+        let _ = store;
+        None
+    }
+
+    /// Bytes that [`Source::prepare`] writes beside the target.
+    fn spool_bytes(&self) -> u64 {
+        0
+    }
+
+    /// What an operator should know of the source, in words.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }

@@ -1,4 +1,4 @@
-//! The target's directory: `sc/`, `ss/`, `staging/`, `runs/` and the identity files that tie them to one job.
+//! The target's directory: `sc/`, `ss/`, `staging/`, `spool/`, `runs/` and the identity files that tie them to one job.
 //!
 //! Owns creating and wiping those directories. The journal's directory lies beside them and belongs to the journal.
 
@@ -61,12 +61,18 @@ impl Place {
         self.root.join("runs")
     }
 
+    /// Where a snapshot is unpacked. Derived: if it is lost it is made again.
+    #[must_use]
+    pub fn spool(&self) -> PathBuf {
+        self.root.join("spool")
+    }
+
     /// Whether any engine directory exists and has something in it.
     ///
     /// # Errors
     /// The directory could not be read.
     pub fn occupied(&self) -> Result<Option<PathBuf>, TargetError> {
-        for directory in [self.sc(), self.ss(), self.staging(), self.runs()] {
+        for directory in [self.sc(), self.ss(), self.staging(), self.runs(), self.spool()] {
             if !is_empty(&directory)? {
                 return Ok(Some(directory));
             }
@@ -123,15 +129,16 @@ impl Place {
     /// It could not be removed.
     pub fn remove_temporary(&self) -> Result<(), TargetError> {
         remove(&self.staging())?;
+        remove(&self.spool())?;
         remove(&self.runs())
     }
 
-    /// Removes `sc/`, `ss/`, `staging/` and `runs/`, and makes that durable. Repeatable.
+    /// Removes `sc/`, `ss/`, `staging/`, `spool/` and `runs/`, and makes that durable. Repeatable.
     ///
     /// # Errors
     /// Something could not be removed.
     pub fn wipe(&self) -> Result<(), TargetError> {
-        for directory in [self.sc(), self.ss(), self.staging(), self.runs()] {
+        for directory in [self.sc(), self.ss(), self.staging(), self.spool(), self.runs()] {
             remove(&directory)?;
         }
         if self.root.exists() { sync(&self.root) } else { Ok(()) }

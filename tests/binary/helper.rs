@@ -16,7 +16,7 @@ use tempfile::TempDir;
 pub const LEAVES: &str = "20";
 
 /// All fixtures.
-pub const FIXTURES: [&str; 7] = ["small", "pruned", "initial", "idle", "idle-pruned", "nofast", "unflushed"];
+pub const FIXTURES: [&str; 8] = ["small", "pruned", "initial", "idle", "idle-pruned", "nofast", "unflushed", "pebble"];
 
 /// Those with legacy nodes.
 pub const LEGACY: [&str; 7] =

@@ -11,4 +11,5 @@ mod plant;
 mod readonly;
 mod refusals;
 mod rocks;
+mod snapshot;
 mod strace;

@@ -143,7 +143,7 @@ fn a_source_that_was_rolled_back_is_refused() {
 }
 
 #[test]
-fn what_is_no_leveldb_database_is_refused_before_anything_is_written() {
+fn what_is_no_database_is_refused_before_anything_is_written() {
     let home = fresh();
     let missing = home.path().join("missing");
     let empty = home.path().join("empty");

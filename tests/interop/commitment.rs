@@ -10,7 +10,7 @@ use std::{fs::File, process::Command};
 fn equals_what_go_writes_in_our_numbering(set: &Set, migrated: &[set::Migrated]) {
     let dir = scratch();
     let (written, dumped) = (dir.path().join("sc.db"), dir.path().join("pairs"));
-    let from = set.database();
+    let from = set.goleveldb(dir.path());
     go::run("noncelab", &["write", "-numbering", "allref", "-from", text(&from), "-to", text(&written)], None);
     let pairs = File::create(&dumped).unwrap();
     let mut dump = Command::new(go::programs().unwrap().join("dump"));

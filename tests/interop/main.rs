@@ -13,4 +13,5 @@ mod pebble;
 mod reader;
 mod rocksdb_source;
 mod set;
+mod snapshot;
 mod storage;

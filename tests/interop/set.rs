@@ -10,7 +10,7 @@ use std::{
 use tempfile::TempDir;
 
 /// The fixtures and the oldest version of each that can be read.
-const FIXTURES: [(&str, u64); 14] = [
+const FIXTURES: [(&str, u64); 15] = [
     ("small", 1),
     ("pruned", 18),
     ("initial", 1_000_005),
@@ -25,6 +25,7 @@ const FIXTURES: [(&str, u64); 14] = [
     ("mixed-pruned", 28),
     ("mixed-upgrade", 1),
     ("mixed-clash", 24),
+    ("pebble", 1),
 ];
 
 /// Above so many keys a judge that walks whole trees is asked about fewer versions.
@@ -51,7 +52,7 @@ pub struct Migrated {
 pub fn all() -> Vec<Set> {
     let mut sets: Vec<Set> = FIXTURES.iter().map(|(name, _)| fixture(name)).collect();
     if let Some(data) = std::env::var_os("STORESHIFT_DATA") {
-        let known = ["small", "pruned", "initial", "medium"].map(|name| Path::new(&data).join(name));
+        let known = ["small", "pruned", "initial", "medium", "pebble"].map(|name| Path::new(&data).join(name));
         let there: Vec<_> = known.into_iter().filter(|root| root.join("expected.json").exists()).collect();
         assert!(!there.is_empty(), "no set in {data:?}");
         sets.extend(there.into_iter().map(|root| Set::new(root, None)));
@@ -95,6 +96,30 @@ impl Set {
     /// The database.
     pub fn database(&self) -> PathBuf {
         self.source.path().join("application.db")
+    }
+
+    /// The database on goleveldb, which is the only engine that the programs of `tests/oracle` open: of another one, what
+    /// cosmos-db reads in it.
+    pub fn goleveldb(&self, scratch: &Path) -> PathBuf {
+        if self.expected["backend"] == "goleveldb" {
+            return self.database();
+        }
+        let (copy, pairs, to) = (scratch.join("pebble.db"), scratch.join("source.pairs"), scratch.join("source.db"));
+        fs::create_dir(&copy).unwrap();
+        for entry in fs::read_dir(self.database()).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), copy.join(entry.file_name())).unwrap();
+        }
+        let mut out = Vec::new();
+        for (key, value) in super::leveldb::go_dump("pebble", &copy) {
+            for field in [key, value] {
+                out.extend((field.len() as u32).to_le_bytes());
+                out.extend(field);
+            }
+        }
+        fs::write(&pairs, out).unwrap();
+        super::go::run("goload", &["-to", text(&to)], Some(&pairs));
+        to
     }
 
     /// A file of the set.

@@ -4,6 +4,8 @@
 use crate::support::random::{Random, seed};
 use std::{fs, path::Path};
 
+#[path = "../../fuzz/bodies/changeset_file.rs"]
+mod changeset_file;
 #[path = "../../fuzz/bodies/commit_info.rs"]
 mod commit_info;
 #[path = "../../fuzz/bodies/legacy_record.rs"]
@@ -18,13 +20,22 @@ mod leveldb_table;
 mod machine_events;
 #[path = "../../fuzz/bodies/node_record.rs"]
 mod node_record;
+#[path = "../../fuzz/bodies/pebble_log.rs"]
+mod pebble_log;
+#[path = "../../fuzz/bodies/pebble_manifest.rs"]
+mod pebble_manifest;
+#[path = "../../fuzz/bodies/pebble_table.rs"]
+mod pebble_table;
 #[path = "../../fuzz/bodies/proof.rs"]
 mod proof;
+#[path = "../../fuzz/bodies/snapshot_stream.rs"]
+mod snapshot_stream;
 
 /// A fuzz target's name and its body.
 type Body = (&'static str, fn(&[u8]));
 
 const BODIES: &[Body] = &[
+    ("changeset_file", changeset_file::run),
     ("commit_info", commit_info::run),
     ("legacy_record", legacy_record::run),
     ("leveldb_block", leveldb_block::run),
@@ -32,7 +43,11 @@ const BODIES: &[Body] = &[
     ("leveldb_table", leveldb_table::run),
     ("machine_events", machine_events::run),
     ("node_record", node_record::run),
+    ("pebble_log", pebble_log::run),
+    ("pebble_manifest", pebble_manifest::run),
+    ("pebble_table", pebble_table::run),
     ("proof", proof::run),
+    ("snapshot_stream", snapshot_stream::run),
 ];
 
 fn root() -> &'static Path {

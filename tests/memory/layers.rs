@@ -35,7 +35,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "target::TargetError",
         ],
     ),
-    ("reconcile", &["error", "journal::SourceIdentity", "machine", "model", "source", "target"]),
+    ("reconcile", &["error", "journal::SourceIdentity", "machine", "source", "target"]),
     (
         "migrator",
         &[

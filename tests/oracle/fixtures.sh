@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes tests/fixtures anew with mkv1 and mkv0, from the directory of the programs (default: bin beside
 # this script) into the directory given second (default: ../fixtures); after that, names of sets: these only.
-# Same flags, same hashes; the files may differ in how goleveldb compacted them. `pruned-rocksdb` takes
+# Same flags, same hashes; the files may differ in how the engine compacted them. `pruned-rocksdb` takes
 # the program of rocks.sh.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -74,3 +74,22 @@ if [ -x "$bin/rocks/mkv1" ] && wanted pruned-rocksdb; then
     mv "$kept/application.db" "$out/pruned-rocksdb/"
     rm -rf "$kept"
 fi
+
+# State sync snapshots of versions that changesets.bin goes on from, as they lie in a node's data directory.
+snapshot() {
+    wanted "$1" || return 0
+    rm -rf "${out:?}/$1/snapshots"
+    tmp=$(mktemp -d)
+    "$bin/snapv1" -dir "$out/$1" -version "$2" -out "$tmp"
+    rm -f "$tmp/snapshots/metadata.db/LOG" "$tmp/snapshots/metadata.db/LOCK" "$tmp/snapshots/metadata.db/CURRENT.bak"
+    mv "$tmp/snapshots" "$out/$1/snapshots"
+    rm -rf "$tmp"
+}
+
+snapshot initial 1000008
+snapshot idle 1
+snapshot nofast 8
+
+# In two runs: the first one's versions are in a table, the second one's in the write-ahead log.
+make pebble -backend pebbledb -stores 3 -versions 10 -keys 90 -updates 50 -val-min 0 -val-max 120 -large 0 -seed 8 -changesets 0 -extra 0
+! wanted pebble || "$bin/mkv1" -out "$out/pebble" -every 1 -continue -versions 4 -changesets 4 -extra 3 2>&1 | tail -1 | sed "s/^/pebble: /"

@@ -4,7 +4,10 @@
 //! The database retains those versions, so they are applied by the stretch (`stretch`): store by store, several at a time,
 //! what its tree grew by (`grow`). A version of a store for which that does not go is replayed (`replay`), which also
 //! tells who is at fault; stores that an upgrade begins or drops have their own way (`upgrade`).
+//!
+//! Versions that come as changes instead of trees are applied to SC's own trees (`changes`).
 
+mod changes;
 mod grow;
 mod replay;
 mod stretch;
@@ -13,9 +16,10 @@ mod upgrade;
 use super::{PhaseError, Work};
 use crate::{
     model::Version,
-    source::Source,
+    source::Feed,
     target::{Target, TargetError},
 };
+use changes::Replays;
 use stretch::Stretches;
 
 /// So many files of an engine may wait to be compacted while versions are applied. The more are compacted at once, the less
@@ -29,7 +33,7 @@ const SPARE_FILES: usize = 64;
 /// A difference is a [`PhaseError::Verdict`]; no version with it is said to exist.
 pub fn run(
     work: Work<'_>,
-    source: &dyn Source,
+    feed: &dyn Feed,
     target: &Target,
     mut applied: Version,
     to: Version,
@@ -41,9 +45,15 @@ pub fn run(
     if let Some(ss) = &target.ss {
         ss.hold()?;
     }
-    let mut stretches = Stretches::new(work, source, target, applied);
+    let changes = feed.changes();
+    let trees = if changes.is_some() { to.min(feed.retained().latest()?) } else { to };
+    let mut stretches = Stretches::new(work, feed.retained(), target, applied);
+    let mut replays = changes.map(|changes| Replays::new(work, changes, target));
     while applied < to {
-        applied = stretches.apply(applied, to)?;
+        applied = match &mut replays {
+            Some(replays) if applied >= trees => replays.apply(applied, to)?,
+            _ => stretches.apply(applied, trees)?,
+        };
         done(applied)?;
         compact(work, target, SPARE_FILES)?;
     }

@@ -91,7 +91,7 @@ impl<'a> Stretches<'a> {
         for store in stretch.before.stores.iter().filter(dropped) {
             upgrade::drop_store(&stretch, &store.name)?;
         }
-        let last = stretch.conclude()?;
+        let last = conclude(&stretch.infos, stretch.sc, stretch.ss)?.unwrap_or(from);
         let (changes, versions) = (stretch.changes.into_inner(), stretch.infos.len() as u64);
         raise(&self.work.progress.changes, changes);
         raise(&self.work.progress.versions, versions);
@@ -169,34 +169,38 @@ impl Stretch<'_> {
         };
         info.and_then(|info| info.store(store)).and_then(|store| store.root).unwrap_or(Hash::EMPTY)
     }
+}
 
-    /// Makes the versions exist, and returns the last one.
-    fn conclude(&self) -> Result<Version, PhaseError> {
-        if let Some(sc) = self.sc {
-            for info in &self.infos {
-                // Every root was proven; that they are all the app hash is made of is told here.
-                let entry = |store: &StoreInfo| {
-                    let root = Some(store.root.unwrap_or(Hash::EMPTY));
-                    StoreInfo { name: store.name.clone(), version: info.version, root }
-                };
-                let stores = info.stores.iter().map(entry).collect();
-                let written = CommitInfo { version: info.version, stores, timestamp: info.timestamp };
-                let (expected, found) = (info.app_hash(), written.app_hash());
-                if expected != found {
-                    return Err(PhaseError::Verdict(Verdict::AppHash { version: info.version, expected, found }));
-                }
-                sc.write_info(&written)?;
+/// Makes versions exist, and returns the last one.
+pub(super) fn conclude(
+    infos: &[CommitInfo],
+    sc: Option<&dyn Commitment>,
+    ss: Option<&dyn Storage>,
+) -> Result<Option<Version>, PhaseError> {
+    if let Some(sc) = sc {
+        for info in infos {
+            // Every root was proven; that they are all the app hash is made of is told here.
+            let entry = |store: &StoreInfo| {
+                let root = Some(store.root.unwrap_or(Hash::EMPTY));
+                StoreInfo { name: store.name.clone(), version: info.version, root }
+            };
+            let stores = info.stores.iter().map(entry).collect();
+            let written = CommitInfo { version: info.version, stores, timestamp: info.timestamp };
+            let (expected, found) = (info.app_hash(), written.app_hash());
+            if expected != found {
+                return Err(PhaseError::Verdict(Verdict::AppHash { version: info.version, expected, found }));
             }
-            // One sync makes every version of the stretch durable: the engine's log is a prefix of what was written, and
-            // tables are durable already.
-            sc.sync()?;
+            sc.write_info(&written)?;
         }
-        let last = self.infos.last().map_or(self.from(), |last| last.version);
-        if let Some(ss) = self.ss {
-            // The watermark goes last; what is above it is written again after a crash.
-            ss.write_watermark(last)?;
-            ss.sync()?;
-        }
-        Ok(last)
+        // One sync makes every version of the stretch durable: the engine's log is a prefix of what was written, and
+        // tables are durable already.
+        sc.sync()?;
     }
+    let last = infos.last().map(|last| last.version);
+    if let (Some(ss), Some(last)) = (ss, last) {
+        // The watermark goes last; what is above it is written again after a crash.
+        ss.write_watermark(last)?;
+        ss.sync()?;
+    }
+    Ok(last)
 }

@@ -157,7 +157,7 @@ fn load_pairs(
     }
 }
 
-fn drop_pairs(ss: &dyn Storage, store: &StoreKey, at: Version) -> Result<(), PhaseError> {
+pub(super) fn drop_pairs(ss: &dyn Storage, store: &StoreKey, at: Version) -> Result<(), PhaseError> {
     const BATCH: usize = 10_000;
     let before = Version(at.0.saturating_sub(1));
     let mut from = Vec::new();

@@ -89,7 +89,7 @@ fn several_levels_with_deletes_in_them_are_read() {
 
 #[test]
 fn many_files_at_level_0_are_read_newest_first() {
-    holds(Shape { level0: true, buffer: 8 << 10, batches: 200, ..USUAL }, |levels| levels[0] >= 8);
+    holds(Shape { level0: true, buffer: 64 << 20, batches: 200, ..USUAL }, |levels| levels[0] >= 8);
 }
 
 #[test]

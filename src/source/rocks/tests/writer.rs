@@ -86,7 +86,7 @@ pub(super) fn write(path: &Path, shape: Shape, seed: u64) -> Model {
     let db = DB::open(&options(shape), path).unwrap();
     let mut model = Model::new();
     let mut random = Random(seed);
-    for _ in 0..shape.batches {
+    for nth in 0..shape.batches {
         let mut batch = WriteBatch::default();
         for _ in 0..40 {
             let key = key(&mut random);
@@ -100,6 +100,10 @@ pub(super) fn write(path: &Path, shape: Shape, seed: u64) -> Model {
             model.insert(key, value);
         }
         db.write(batch).unwrap();
+        // Left to itself RocksDB puts as many buffers into one file as are waiting.
+        if shape.level0 && nth % 20 == 10 {
+            db.flush().unwrap();
+        }
     }
     if shape.flushed {
         db.flush().unwrap();

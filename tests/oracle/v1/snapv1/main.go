@@ -1,6 +1,7 @@
 // snapv1 does what an operator does without a migration tool: a state sync
 // snapshot of a store/v1 database and its restoration into a fresh store/v1
-// database. It can also describe a store/v1 database.
+// database. It can also describe a store/v1 database. The snapshot and its metadata lie
+// below -out as they do below a node's data directory.
 package main
 
 import (
@@ -25,20 +26,23 @@ func main() {
 	log.SetFlags(0)
 	dir := flag.String("dir", "", "directory that has application.db")
 	backend := flag.String("backend", "goleveldb", "goleveldb or pebbledb")
-	version := flag.Int64("version", 0, "version to describe; 0 is the latest")
+	version := flag.Int64("version", 0, "version to describe, or to take the snapshot of; 0 is the latest")
 	out := flag.String("out", "", "take a snapshot and restore it into this new directory")
 	outBackend := flag.String("out-backend", "goleveldb", "backend of the restored database")
 	flag.Parse()
 
 	var db dbm.DB
 	var err error
-	if *out != "" { // a snapshot notes its height in the database
-		source := filepath.Join(*out, "source")
-		check(os.CopyFS(filepath.Join(source, "application.db"), os.DirFS(filepath.Join(*dir, "application.db"))))
-		defer os.RemoveAll(source)
-		*dir = source
-	}
-	if *backend == "goleveldb" && *out == "" {
+	if *out != "" && *backend == "goleveldb" {
+		// The snapshot manager notes in the database that heights may be pruned again.
+		tmp, err := os.MkdirTemp("", "snapv1-")
+		check(err)
+		defer os.RemoveAll(tmp)
+		check(os.CopyFS(filepath.Join(tmp, "application.db"), os.DirFS(filepath.Join(*dir, "application.db"))))
+		*dir = tmp
+		db, err = v1.OpenDB(*backend, *dir)
+		check(err)
+	} else if *backend == "goleveldb" {
 		db, err = v1.OpenReadOnly(filepath.Join(*dir, "application.db"))
 	} else {
 		db, err = v1.OpenDB(*backend, *dir)
@@ -48,10 +52,10 @@ func main() {
 	check(err)
 	d, err := v1.Open(db, names, v1.Options{NoFast: true})
 	check(err)
+	if *version == 0 {
+		*version = latest
+	}
 	if *out == "" {
-		if *version == 0 {
-			*version = latest
-		}
 		st, err := d.State(*version, true)
 		check(err)
 		b, err := json.MarshalIndent(st, "", " ")
@@ -60,14 +64,18 @@ func main() {
 		return
 	}
 
+	var metas []dbm.DB
 	sm := func(rs snaptypes.Snapshotter) *snapshots.Manager {
-		st, err := snapshots.NewStore(dbm.NewMemDB(), filepath.Join(*out, "snapshots"))
+		metadata, err := dbm.NewDB("metadata", dbm.GoLevelDBBackend, filepath.Join(*out, "snapshots"))
+		check(err)
+		defer func() { metas = append(metas, metadata) }()
+		st, err := snapshots.NewStore(metadata, filepath.Join(*out, "snapshots"))
 		check(err)
 		return snapshots.NewManager(st, snaptypes.NewSnapshotOptions(1, 1), rs, nil, sdklog.NewNopLogger())
 	}
 	t0 := time.Now()
 	m := sm(d.RS)
-	snap, err := m.Create(uint64(latest))
+	snap, err := m.Create(uint64(*version))
 	check(err)
 	t1 := time.Now()
 	var zip int64
@@ -83,14 +91,17 @@ func main() {
 	check(err)
 	check(sm2(d2, *out, m, snap))
 	t2 := time.Now()
-	fmt.Printf("snapshot at %d: %d chunks %.1f MB in %.1f s; restore %.1f s\n", latest, snap.Chunks, float64(zip)/1e6, t1.Sub(t0).Seconds(), t2.Sub(t1).Seconds())
-	a, err := d.State(latest, false)
+	fmt.Printf("snapshot at %d: %d chunks %.1f MB in %.1f s; restore %.1f s\n", *version, snap.Chunks, float64(zip)/1e6, t1.Sub(t0).Seconds(), t2.Sub(t1).Seconds())
+	a, err := d.State(*version, false)
 	check(err)
-	b, err := d2.State(latest, false)
+	b, err := d2.State(*version, false)
 	check(err)
 	var ru syscall.Rusage
 	check(syscall.Getrusage(syscall.RUSAGE_SELF, &ru))
 	fmt.Printf("commit hash %s, same %v, peak RSS %d MiB\n", b.AppHash, a.AppHash == b.AppHash, ru.Maxrss/1024)
+	for _, metadata := range metas {
+		check(metadata.Close())
+	}
 	check(db2.Close())
 	check(db.Close())
 }
