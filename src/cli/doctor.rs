@@ -1,0 +1,71 @@
+//! The command `doctor`: examines a database, shows progress, and ends in a report and an exit code.
+
+use super::{
+    args::DoctorArgs,
+    commands::{interruption, runtime},
+    diagnosis,
+    progress_bar::ProgressBar,
+    report,
+};
+use crate::{
+    doctor::{self, Interrupted, Report, Scope, Watch},
+    error::Error,
+    iavl::ProveError,
+    model::Version,
+    phases::PhaseError,
+    progress::Stop,
+    source,
+};
+use std::{sync::Arc, time::Duration};
+
+pub fn run(args: &DoctorArgs) -> Result<(), Error> {
+    let tuning = args.tuning()?;
+    let scope = Scope { at: args.at.map(Version), latest_only: args.latest_only };
+    let source = source::open(&args.source, tuning.source_cache())?;
+    let (watch, stop) = (Arc::new(Watch::default()), Stop::default());
+    let report = runtime()?.block_on(async {
+        let (seen, asked) = (Arc::clone(&watch), stop.clone());
+        let mut examining =
+            tokio::task::spawn_blocking(move || doctor::examine(source.as_ref(), scope, tuning, &seen, &asked));
+        tokio::spawn(async move {
+            interruption().await;
+            stop.ask("interrupted");
+        });
+        let mut bar = ProgressBar::new();
+        loop {
+            tokio::select! {
+                ended = &mut examining => {
+                    bar.clear();
+                    break ended.map_err(|_| Error::Invariant("examining panicked"));
+                }
+                () = tokio::time::sleep(Duration::from_millis(500)) => bar.show_examining(watch.standing()),
+            }
+        }
+    })?;
+    let report = report.map_err(interrupted)?;
+    if args.json {
+        report::json(&report);
+    } else {
+        diagnosis::print(&report, &args.source);
+    }
+    damage(&report)
+}
+
+fn interrupted(why: Interrupted) -> Error {
+    match why {
+        Interrupted::Stopped => Error::Stopped("nothing was written; nothing is kept of an examination".to_owned()),
+        Interrupted::Source(error) => Error::Source(error),
+        Interrupted::Read(error) => {
+            let (store, version, why) = ("?".into(), Version(0), Box::new(ProveError::Read(error)));
+            Error::Phase(PhaseError::Unproven { store, version, why })
+        }
+        Interrupted::NoSuchVersion { .. } => Error::Blocked {
+            what: why.to_string(),
+            advice: "Nothing was written. Give a version that the database has, or none.".to_owned(),
+        },
+    }
+}
+
+fn damage(report: &Report) -> Result<(), Error> {
+    if report.sound { Ok(()) } else { Err(Error::Diagnosed(report.verdict.clone())) }
+}

@@ -1,0 +1,95 @@
+//! Which of three records was altered, where a node's hash is not that of its children.
+//!
+//! Pure. Presumes that the hash the node's record keeps is right: its parent confirms that, or the record is accused there.
+
+use super::{
+    finding::{Finding, Kind},
+    walk::{Below, First},
+};
+use crate::{
+    iavl::{NodeId, inner_hash},
+    model::{Hash, Version},
+};
+
+/// An inner node, read and not judged yet.
+pub(super) struct Inner {
+    pub at: NodeId,
+    pub version: Version,
+    pub height: u8,
+    pub size: u64,
+    pub key: Vec<u8>,
+    pub recorded: Hash,
+}
+
+impl Inner {
+    fn hash(&self, height: u8, size: u64, left: &Hash, right: &Hash) -> Hash {
+        inner_hash(height, size, self.version, left, right)
+    }
+
+    /// Whether size or height are not those of the subtree, although the hash covers them.
+    pub fn misshaped(&self, leaves: u64, height: u8) -> Option<Finding> {
+        if self.size != leaves {
+            return Some(self.wrong_size(leaves));
+        }
+        (self.height != height).then(|| self.wrong_height(height))
+    }
+
+    fn wrong_size(&self, leaves: u64) -> Finding {
+        let words = format!("node {} says it has {} keys below, it has {leaves}", self.at, self.size);
+        Finding::new(Kind::WrongSize, words).node(self.at)
+    }
+
+    fn wrong_height(&self, height: u8) -> Finding {
+        let words = format!("node {} says it is {} high, it is {height}", self.at, self.height);
+        Finding::new(Kind::WrongHeight, words).node(self.at)
+    }
+}
+
+/// Which record is to blame for a node whose hash is not that of its children.
+pub(super) fn accuse(node: &Inner, left: &Below, right: &Below) -> Finding {
+    let (at, is_right) = (node.at, node.recorded);
+    let (l, r) = (&left.recorded, &right.recorded);
+    let (leaves, height) = (left.leaves.saturating_add(right.leaves), left.height.max(right.height).saturating_add(1));
+    if node.hash(node.height, leaves, l, r) == is_right {
+        return node.wrong_size(leaves);
+    }
+    if node.hash(height, node.size, l, r) == is_right {
+        return node.wrong_height(height);
+    }
+    if node.hash(node.height, node.size, r, l) == is_right {
+        let words = format!("the children of node {at}, {} and {}, are exchanged", left.at, right.at);
+        return Finding::new(Kind::WrongOrder, words).node(at);
+    }
+    // A current node does not say which hashes its children must have, a legacy one names them by it.
+    let is_inner = |child: &Below| child.height > 0;
+    if at.key().is_some() && left.is_sound && right.is_sound {
+        let fits = node.size == leaves && node.height == height;
+        if (is_inner(left) && is_inner(right)) || !fits {
+            let words = format!(
+                "node {at} points to {} and {}, each sound by itself, and has the hash of others: a pointer leads astray",
+                left.at, right.at
+            );
+            return Finding::new(Kind::WrongChild, words).node(at);
+        }
+        let suspect = match (is_inner(left), is_inner(right)) {
+            (false, true) => Some(left),
+            (true, false) => Some(right),
+            // The smallest key on the right is known: it is the node's own.
+            (false, false) if matches!(&right.first, First::Known(key) if *key != node.key) => Some(right),
+            _ => None,
+        };
+        if let Some(leaf) = suspect {
+            let words = format!("key or value of leaf {} was altered: its parent {at} has the hash of another", leaf.at);
+            return Finding::new(Kind::WrongHash, words).node(leaf.at).parent(Some(at));
+        }
+    }
+    let words = if at.key().is_some() {
+        format!(
+            "the hash of node {at} is not that of its children {} and {}: one of the three records was altered",
+            left.at, right.at
+        )
+    } else {
+        format!("the record of node {at} has another hash than the one it is kept under: it was altered")
+    };
+    Finding::new(Kind::WrongHash, words).node(at)
+}
