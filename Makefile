@@ -52,9 +52,9 @@ lint:
 
 oracle:
 	@.ci/deps test
-	$(call step,the Go programs: format; vet; build)
+	$(call step,the Go programs: format; vet; tests; build)
 	@cd tests/oracle && test -z "$$(gofmt -l . | tee /dev/stderr)"
-	@for module in $(GO_MODULES); do (cd tests/oracle/$$module && go vet ./...) || exit 1; done
+	@for module in $(GO_MODULES); do (cd tests/oracle/$$module && go vet ./... && go test ./...) || exit 1; done
 	@cd benches/suite && test -z "$$(gofmt -l . | tee /dev/stderr)" && go vet ./... && go test ./...
 	@tests/oracle/build.sh "$(CARGO_TARGET_DIR)/tmp/oracle"
 

@@ -3,14 +3,14 @@
 # migration, curves, limits, the shape of the result, a picture. `make bench` calls this; results are RESULTS.md,
 # picture.svg and a line in HISTORY.tsv. Arguments go to the suite:
 #
-#   -parts warm,cold,picture,curves,limits,sync,resume,reads,micro   only some
+#   -parts warm,cold,picture,curves,formats,limits,sync,resume,reads,micro   only some
 #   -set k100|m1|medium|...                        set of the side-by-side table (medium)
 #   -runs N                                        runs of each (3)
 #   -large                                         ten million keys too
 #   -out DIR                                       where the results go (benches)
 #   -cgroup DIR                                    an empty memory cgroup of yours, for the limits; prlimit without
 #
-#   STORESHIFT_BENCH_DATA=DIR   the sets, made there if they are missing (5 GB, and 5 GB more with -large)
+#   STORESHIFT_BENCH_DATA=DIR   the sets, made there if they are missing (7 GB, and 5 GB more with -large)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}

@@ -71,9 +71,37 @@ func (s *suite) sideBySide(cold bool) (f figures, err error) {
 
 // curves: how cost grows with keys, and with shapes that are out of the ordinary.
 func (s *suite) curves() error {
-	list := []string{"k100", "m1", "m10", "skew", "scattered", "values"}
-	t := newTable("set", "keys", "source MB", "wall s", "CPU s", "wall ns/key", "CPU ns/key", "peak RSS MiB", "output MB", "Go : storeshift, wall", "CPU")
 	var rss, wall, cpu []float64
+	t, err := s.bySet([]string{"k100", "m1", "m10", "skew", "scattered", "values"}, func(set string, f figures) {
+		rss = append(rss, median(f.storeshift, rssOf))
+		if slices.Contains([]string{"k100", "m1", "m10"}, set) { // the same shape
+			wall, cpu = append(wall, median(f.storeshift, cost.nsPerKey)), append(cpu, median(f.storeshift, cost.cpuPerKey))
+		}
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&s.text, "\n## Curves\n\nThe source in the page cache; storeshift: medians of %d runs, Go: one run. Sets of `mkbig`, 8 to 300 byte values unless said otherwise.\n\n%s\n", s.runs, t)
+	fmt.Fprintf(&s.text, "From the smallest to the largest number of keys: wall time per key × %.2f, CPU per key × %.2f. Greatest peak RSS : least, over all sets: %.2f.\n",
+		wall[len(wall)-1]/wall[0], cpu[len(cpu)-1]/cpu[0], spread(rss))
+	return nil
+}
+
+// formats: the same number of keys in trees of each format that a source can have.
+func (s *suite) formats() error {
+	perKey := map[string]float64{}
+	t, err := s.bySet([]string{"m1", "legacy", "mixed"}, func(set string, f figures) { perKey[set] = median(f.storeshift, cost.nsPerKey) })
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(&s.text, "\n## Tree formats\n\nAs above; `%s` and `%s`. `m1` is of IAVL 1.x and has 3 versions.\n\n%s\n", sets["legacy"], strings.TrimPrefix(sets["mixed"], ofV0+then), t)
+	fmt.Fprintf(&s.text, "Wall time per key, to that of IAVL 1.x: legacy × %.2f, mixed × %.2f.\n", perKey["legacy"]/perKey["m1"], perKey["mixed"]/perKey["m1"])
+	return nil
+}
+
+// bySet runs storeshift and Go on each set, and gives a table with a row of each.
+func (s *suite) bySet(list []string, measured func(set string, f figures)) (*table, error) {
+	t := newTable("set", "keys", "source MB", "wall s", "CPU s", "wall ns/key", "CPU ns/key", "peak RSS MiB", "output MB", "Go : storeshift, wall", "CPU")
 	for _, set := range list {
 		if set == "m10" && !s.large {
 			t.row(about[set], "", "", "", "", "", "", "", "", "not run: `make bench-large`", "")
@@ -81,34 +109,28 @@ func (s *suite) curves() error {
 		}
 		source, err := s.source(set)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		log.Printf("    %s", set)
 		var f figures
 		for range s.runs {
 			c, err := s.runStoreshift(source, false, nil)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			f.storeshift = append(f.storeshift, c)
 		}
 		c, err := s.runGo(source, false)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		f.golang = append(f.golang, c)
 		m := func(of func(cost) float64, digits int) string { return number(median(f.storeshift, of), digits) }
 		t.row(about[set], number(f.storeshift[0].pairs, 0), number(float64(sizeUnder(source))/1e6, 0), m(wallOf, 2), m(cpuOf, 2),
 			m(cost.nsPerKey, 0), m(cost.cpuPerKey, 0), m(rssOf, 0), number(median(f.storeshift, sizeOf)/1e6, 0), number(f.ratio(wallOf), 2), number(f.ratio(cpuOf), 2))
-		rss = append(rss, median(f.storeshift, rssOf))
-		if slices.Contains([]string{"k100", "m1", "m10"}, set) { // the same shape
-			wall, cpu = append(wall, median(f.storeshift, cost.nsPerKey)), append(cpu, median(f.storeshift, cost.cpuPerKey))
-		}
+		measured(set, f)
 	}
-	fmt.Fprintf(&s.text, "\n## Curves\n\nThe source in the page cache; storeshift: medians of %d runs, Go: one run. Sets of `mkbig`, 8 to 300 byte values unless said otherwise.\n\n%s\n", s.runs, t)
-	fmt.Fprintf(&s.text, "From the smallest to the largest number of keys: wall time per key × %.2f, CPU per key × %.2f. Greatest peak RSS : least, over all sets: %.2f.\n",
-		wall[len(wall)-1]/wall[0], cpu[len(cpu)-1]/cpu[0], spread(rss))
-	return nil
+	return t, nil
 }
 
 func spread(x []float64) float64 {

@@ -11,115 +11,11 @@ import (
 	"path/filepath"
 	"sort"
 
-	"github.com/golang/snappy"
-
 	"oracle/v1/internal/records"
+	"oracle/v1/internal/tables"
 )
 
-// Faults in the files rather than in the records: they need only as much of the table format as
-// finding a block takes.
-
-const footerLen, trailerLen = 48, 5
-
-type handle struct{ offset, size uint64 }
-
-func readHandle(b []byte) (h handle, n int, err error) {
-	o, i := binary.Uvarint(b)
-	if i <= 0 {
-		return h, 0, errors.New("bad block handle")
-	}
-	s, k := binary.Uvarint(b[i:])
-	if k <= 0 {
-		return h, 0, errors.New("bad block handle")
-	}
-	return handle{o, s}, i + k, nil
-}
-
-func block(file []byte, h handle) ([]byte, error) {
-	if h.offset+h.size+trailerLen > uint64(len(file)) {
-		return nil, errors.New("block outside of the file")
-	}
-	b := file[h.offset : h.offset+h.size]
-	if file[h.offset+h.size] == 1 {
-		return snappy.Decode(nil, b)
-	}
-	return b, nil
-}
-
-// entries gives the pairs of a block.
-func entries(b []byte) (keys, values [][]byte, err error) {
-	if len(b) < 4 {
-		return nil, nil, errors.New("short block")
-	}
-	end := len(b) - 4 - 4*int(binary.LittleEndian.Uint32(b[len(b)-4:]))
-	if end < 0 {
-		return nil, nil, errors.New("bad restarts")
-	}
-	p, last := b[:end], []byte{}
-	for len(p) > 0 {
-		var n [3]uint64
-		for i := range n {
-			x, k := binary.Uvarint(p)
-			if k <= 0 {
-				return nil, nil, errors.New("bad entry")
-			}
-			n[i], p = x, p[k:]
-		}
-		if n[0] > uint64(len(last)) || n[1]+n[2] > uint64(len(p)) {
-			return nil, nil, errors.New("bad entry")
-		}
-		key := append(append([]byte{}, last[:n[0]]...), p[:n[1]]...)
-		keys, values = append(keys, key), append(values, p[n[1]:n[1]+n[2]])
-		p, last = p[n[1]+n[2]:], key
-	}
-	return keys, values, nil
-}
-
-// find gives the data block of a table that has the newest entry of a user key.
-func find(file, key []byte) (h handle, seq uint64, ok bool, err error) {
-	if len(file) < footerLen {
-		return h, 0, false, errors.New("short table")
-	}
-	foot := file[len(file)-footerLen:]
-	_, n, err := readHandle(foot) // of the meta index
-	if err != nil {
-		return h, 0, false, err
-	}
-	index, _, err := readHandle(foot[n:])
-	if err != nil {
-		return h, 0, false, err
-	}
-	b, err := block(file, index)
-	if err != nil {
-		return h, 0, false, err
-	}
-	_, handles, err := entries(b)
-	if err != nil {
-		return h, 0, false, err
-	}
-	for _, v := range handles {
-		d, _, err := readHandle(v)
-		if err != nil {
-			return h, 0, false, err
-		}
-		b, err := block(file, d)
-		if err != nil {
-			return h, 0, false, err
-		}
-		keys, _, err := entries(b)
-		if err != nil {
-			return h, 0, false, err
-		}
-		for _, k := range keys {
-			if len(k) >= 8 && string(k[:len(k)-8]) == string(key) {
-				if s := binary.LittleEndian.Uint64(k[len(k)-8:]) >> 8; !ok || s > seq {
-					h, seq, ok = d, s, true
-				}
-			}
-		}
-	}
-	return h, seq, ok, nil
-}
+// Faults in the files rather than in the records.
 
 func badSnappyByte(j *job) error {
 	if j.kind != "" && j.kind != "mended" && j.kind != "undecodable" {
@@ -135,20 +31,20 @@ func badSnappyByte(j *job) error {
 	}
 	j.db = nil
 	key := append(j.prefix(j.store), records.Key(f.Version, f.Nonce)...)
-	tables, err := filepath.Glob(filepath.Join(j.dir, "*.ldb"))
+	paths, err := filepath.Glob(filepath.Join(j.dir, "*.ldb"))
 	if err != nil {
 		return err
 	}
-	sort.Strings(tables)
+	sort.Strings(paths)
 	var at string
-	var h handle
+	var h tables.Handle
 	var newest uint64
-	for _, t := range tables {
+	for _, t := range paths {
 		file, err := os.ReadFile(t)
 		if err != nil {
 			return err
 		}
-		d, seq, ok, err := find(file, key)
+		d, seq, ok, err := tables.Find(file, key)
 		if err != nil {
 			return fmt.Errorf("%s: %w", t, err)
 		}
@@ -167,13 +63,13 @@ func badSnappyByte(j *job) error {
 	if err != nil {
 		return err
 	}
-	p := place{File: filepath.Base(at), BlockOffset: h.offset, BlockSize: h.size, Compression: file[h.offset+h.size], Offset: o, Was: file[o]}
+	p := place{File: filepath.Base(at), BlockOffset: h.Offset, BlockSize: h.Size, Compression: file[h.Offset+h.Size], Offset: o, Was: file[o]}
 	file[o] ^= flip
 	p.Now = file[o]
 	if j.kind != "" {
 		p.CRCMended = true
-		c := crc32.Checksum(file[h.offset:h.offset+h.size+1], crc32.MakeTable(crc32.Castagnoli))
-		binary.LittleEndian.PutUint32(file[h.offset+h.size+1:], (c>>15|c<<17)+0xa282ead8)
+		c := crc32.Checksum(file[h.Offset:h.Offset+h.Size+1], crc32.MakeTable(crc32.Castagnoli))
+		binary.LittleEndian.PutUint32(file[h.Offset+h.Size+1:], (c>>15|c<<17)+0xa282ead8)
 	}
 	j.out.Place = &p
 	j.out.Note = fmt.Sprintf("the block has the record %x", key)
@@ -182,22 +78,22 @@ func badSnappyByte(j *job) error {
 
 // spot chooses the byte of a block and the bits to flip: the middle; for mended, the first that
 // changes the value of the record and nothing else; for undecodable, the first that snappy refuses.
-func spot(file []byte, h handle, key []byte, j *job) (uint64, byte, error) {
+func spot(file []byte, h tables.Handle, key []byte, j *job) (uint64, byte, error) {
 	if j.kind == "" {
-		return h.offset + h.size/2, 0x10, nil
+		return h.Offset + h.Size/2, 0x10, nil
 	}
-	good, err := block(file, h)
+	good, err := tables.Block(file, h)
 	if err != nil {
 		return 0, 0, err
 	}
-	keys, values, err := entries(good)
+	keys, values, err := tables.Entries(good)
 	if err != nil {
 		return 0, 0, err
 	}
-	for o := h.offset; o < h.offset+h.size; o++ {
+	for o := h.Offset; o < h.Offset+h.Size; o++ {
 		for bit := 0; bit < 8; bit++ {
 			file[o] ^= 1 << bit
-			b, err := block(file, h)
+			b, err := tables.Block(file, h)
 			file[o] ^= 1 << bit
 			if j.kind == "undecodable" {
 				if err != nil {
@@ -208,7 +104,7 @@ func spot(file []byte, h handle, key []byte, j *job) (uint64, byte, error) {
 			if err != nil || len(b) != len(good) {
 				continue
 			}
-			ks, vs, err := entries(b)
+			ks, vs, err := tables.Entries(b)
 			if err != nil || len(ks) != len(keys) {
 				continue
 			}

@@ -32,7 +32,13 @@ func main() {
 
 	var db dbm.DB
 	var err error
-	if *backend == "goleveldb" {
+	if *out != "" { // a snapshot notes its height in the database
+		source := filepath.Join(*out, "source")
+		check(os.CopyFS(filepath.Join(source, "application.db"), os.DirFS(filepath.Join(*dir, "application.db"))))
+		defer os.RemoveAll(source)
+		*dir = source
+	}
+	if *backend == "goleveldb" && *out == "" {
 		db, err = v1.OpenReadOnly(filepath.Join(*dir, "application.db"))
 	} else {
 		db, err = v1.OpenDB(*backend, *dir)

@@ -195,6 +195,9 @@ func FindRoot(get Get, version int64) (Root, error) {
 	return Root{"reference", r}, nil
 }
 
+// maxDepth is more than a balanced tree has.
+const maxDepth = 128
+
 // Walk gives the nodes of a version in pre-order.
 func Walk(get Get, version int64) (out []Found, root Root, err error) {
 	root, err = FindRoot(get, version)
@@ -204,6 +207,9 @@ func Walk(get Get, version int64) (out []Found, root Root, err error) {
 	var walk func(r Ref, depth, parent int) error
 	walk = func(r Ref, depth, parent int) error {
 		f := Found{Ref: r, Depth: depth, Parent: parent}
+		if depth > maxDepth {
+			return fmt.Errorf("node %x is deeper than a tree can be", r.Key())
+		}
 		v, ok := get(r.Key())
 		if !ok && r.Legacy == nil && r.Nonce == 1 {
 			f.Ref.Nonce, f.Renamed = 0, true
