@@ -6,8 +6,10 @@ use super::report::bytes;
 use crate::doctor::{Finding, Report, Severity, StoreReport};
 use std::path::Path;
 
-/// Findings of one store, and notices, that are printed; JSON has more.
+/// Damages of one store that are printed; JSON has more.
 const SHOWN: usize = 20;
+/// Notices of one kind that are printed.
+const FEW: usize = 3;
 
 pub fn print(report: &Report, source: &Path) {
     println!("{}.", report.verdict);
@@ -16,8 +18,10 @@ pub fn print(report: &Report, source: &Path) {
     }
     damages(report);
     notices(report);
-    println!();
-    stores(&report.stores);
+    if !report.stores.is_empty() {
+        println!();
+        stores(&report.stores);
+    }
     println!();
     migratable(report, source);
     println!("The source is only read. Nothing was written.");
@@ -55,11 +59,20 @@ fn notices(report: &Report) {
     }
     println!();
     println!("notices    in no migration's way");
-    for finding in notices.iter().take(SHOWN) {
-        line(finding);
+    let mut notices = notices;
+    notices.sort_by_key(|finding| finding.kind);
+    let mut rest = notices.as_slice();
+    while let Some(first) = rest.first() {
+        let (here, behind) = rest.split_at(rest.iter().take_while(|finding| finding.kind == first.kind).count());
+        here.iter().take(FEW).for_each(|finding| line(finding));
+        if let Some(hidden) = here.get(FEW..).filter(|hidden| !hidden.is_empty()) {
+            println!("  {:<18} ... and {} more; --json has them", "", hidden.len());
+        }
+        rest = behind;
     }
-    if notices.len() > SHOWN {
-        println!("  ... and {} more; --json has them", notices.len() - SHOWN);
+    let kept = notices.len() as u64;
+    if report.notices > kept {
+        println!("  {} notices more were counted and not kept", report.notices - kept);
     }
 }
 

@@ -21,7 +21,11 @@ use std::{sync::Arc, time::Duration};
 pub fn run(args: &DoctorArgs) -> Result<(), Error> {
     let tuning = args.tuning()?;
     let scope = Scope { at: args.at.map(Version), latest_only: args.latest_only };
-    let source = source::open(&args.source, tuning.source_cache())?;
+    let source = match source::open(&args.source, doctor::source_cache(tuning)) {
+        Ok(source) => source,
+        Err(error) if error.is_corruption() => return print(&doctor::unopened(&error), args),
+        Err(error) => return Err(error.into()),
+    };
     let (watch, stop) = (Arc::new(Watch::default()), Stop::default());
     let report = runtime()?.block_on(async {
         let (seen, asked) = (Arc::clone(&watch), stop.clone());
@@ -42,13 +46,16 @@ pub fn run(args: &DoctorArgs) -> Result<(), Error> {
             }
         }
     })?;
-    let report = report.map_err(interrupted)?;
+    print(&report.map_err(interrupted)?, args)
+}
+
+fn print(report: &Report, args: &DoctorArgs) -> Result<(), Error> {
     if args.json {
-        report::json(&report);
+        report::json(report);
     } else {
-        diagnosis::print(&report, &args.source);
+        diagnosis::print(report, &args.source);
     }
-    damage(&report)
+    if report.sound { Ok(()) } else { Err(Error::Diagnosed(report.verdict.clone())) }
 }
 
 fn interrupted(why: Interrupted) -> Error {
@@ -64,8 +71,4 @@ fn interrupted(why: Interrupted) -> Error {
             advice: "Nothing was written. Give a version that the database has, or none.".to_owned(),
         },
     }
-}
-
-fn damage(report: &Report) -> Result<(), Error> {
-    if report.sound { Ok(()) } else { Err(Error::Diagnosed(report.verdict.clone())) }
 }

@@ -20,6 +20,8 @@ pub(super) struct Anchor {
     pub asked: Version,
     /// The newest version up to that with a commit info that can be read.
     pub info: Option<CommitInfo>,
+    /// Whether that version has no commit info at all; said once it is known whether there are trees of it.
+    pub lacks_info: Option<String>,
     /// Whether `run` could begin with this version, as far as its commit info tells.
     pub is_usable: bool,
 }
@@ -55,7 +57,7 @@ impl Anchor {
         if asked > latest {
             return Err(Interrupted::NoSuchVersion { asked, latest });
         }
-        let mut anchor = Anchor { latest, is_said: said.is_some(), asked, info: None, is_usable: false };
+        let mut anchor = Anchor { latest, is_said: said.is_some(), asked, info: None, lacks_info: None, is_usable: false };
         anchor.info = anchor.read_info(exam, asked)?;
         anchor.is_usable = match &anchor.info {
             Some(info) => check_info(exam, info),
@@ -88,7 +90,7 @@ impl Anchor {
         self.info.as_ref().map(trees_of).unwrap_or_default()
     }
 
-    fn read_info(&self, exam: &Examination<'_>, version: Version) -> Result<Option<CommitInfo>, Interrupted> {
+    fn read_info(&mut self, exam: &Examination<'_>, version: Version) -> Result<Option<CommitInfo>, Interrupted> {
         match exam.source.commit_info(version) {
             Ok(Some(info)) => Ok(Some(info)),
             Ok(None) => {
@@ -98,7 +100,7 @@ impl Anchor {
                     "there is no commit info of version {version} ({newest}): nothing says which stores the version has, \
                      nor their hashes"
                 );
-                exam.findings.add(Finding::new(Kind::MissingCommitInfo, words).version(version));
+                self.lacks_info = Some(words);
                 Ok(None)
             }
             Err(error) if error.is_corruption() => {

@@ -4,7 +4,7 @@
 
 use super::{
     finding::{Finding, Kind},
-    walk::{Below, First},
+    walk::Below,
 };
 use crate::{
     iavl::{NodeId, inner_hash},
@@ -45,8 +45,14 @@ impl Inner {
     }
 }
 
-/// Which record is to blame for a node whose hash is not that of its children.
-pub(super) fn accuse(node: &Inner, left: &Below, right: &Below) -> Finding {
+/// Which record is to blame for a node whose hash is not that of its children. Given are the smallest keys below the children,
+/// as far as known, and the smallest key that belongs below the node.
+pub(super) fn accuse(
+    node: &Inner,
+    [left, right]: [&Below; 2],
+    [first_left, first_right]: [Option<Vec<u8>>; 2],
+    low: Option<&[u8]>,
+) -> Finding {
     let (at, is_right) = (node.at, node.recorded);
     let (l, r) = (&left.recorded, &right.recorded);
     let (leaves, height) = (left.leaves.saturating_add(right.leaves), left.height.max(right.height).saturating_add(1));
@@ -64,7 +70,15 @@ pub(super) fn accuse(node: &Inner, left: &Below, right: &Below) -> Finding {
     let is_inner = |child: &Below| child.height > 0;
     if at.key().is_some() && left.is_sound && right.is_sound {
         let fits = node.size == leaves && node.height == height;
-        if (is_inner(left) && is_inner(right)) || !fits {
+        // A subtree that is sound by itself and begins elsewhere belongs elsewhere.
+        let is_astray = |child: &Below, first: &Option<Vec<u8>>, low: Option<&[u8]>| {
+            is_inner(child) && low.is_some() && first.is_some() && first.as_deref() != low
+        };
+        let is_right_of = first_left.as_ref().is_some_and(|first| *first >= node.key);
+        let is_astray = is_astray(left, &first_left, low)
+            || is_astray(right, &first_right, Some(&node.key))
+            || (is_inner(left) && is_right_of);
+        if (is_inner(left) && is_inner(right)) || !fits || is_astray {
             let words = format!(
                 "node {at} points to {} and {}, each sound by itself, and has the hash of others: a pointer leads astray",
                 left.at, right.at
@@ -75,7 +89,8 @@ pub(super) fn accuse(node: &Inner, left: &Below, right: &Below) -> Finding {
             (false, true) => Some(left),
             (true, false) => Some(right),
             // The smallest key on the right is known: it is the node's own.
-            (false, false) if matches!(&right.first, First::Known(key) if *key != node.key) => Some(right),
+            (false, false) if first_right.is_some_and(|first| first != node.key) => Some(right),
+            (false, false) if low.is_some() && first_left.as_deref() != low => Some(left),
             _ => None,
         };
         if let Some(leaf) = suspect {

@@ -78,6 +78,8 @@ pub enum Kind {
     VersionHoles,
     /// Node records that no whole version reaches.
     UnreferencedNodes,
+    /// Node records that are not written as IAVL writes them, and read the same.
+    OddRecord,
     /// Records that are of no kind IAVL has.
     UnknownRecords,
     /// Something was not examined.
@@ -238,11 +240,21 @@ impl Findings {
     /// Findings that are kept in detail. One that is not kept is counted as often as it is met.
     pub const DETAILED: usize = 1000;
 
-    /// Adds one; one that is known already (same kind, store and node) only where it is met in a newer version.
+    /// Adds one; of one that is known already (same kind, store and node) only that it is met in a newer version.
     pub fn add(&self, finding: Finding) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let node = finding.node.map(NodeId::plain);
-        if node.is_some() {
+        if finding.kind == Kind::Unreadable {
+            // One block of a file has many nodes.
+            let same = |known: &&mut Finding| {
+                known.kind == finding.kind && known.store == finding.store && known.words == finding.words
+            };
+            if let Some(known) = kept.detailed.iter_mut().find(same) {
+                known.version = known.version.max(finding.version);
+                known.count = Some(known.count.unwrap_or(1) + 1);
+                return;
+            }
+        } else if node.is_some() {
             let same = |known: &&mut Finding| {
                 known.kind == finding.kind
                     && known.node.map(NodeId::plain) == node
@@ -257,6 +269,17 @@ impl Findings {
         *kept.counts.entry((finding.severity, finding.kind)).or_default() += 1;
         if kept.detailed.len() < Findings::DETAILED {
             kept.detailed.push(finding);
+        }
+    }
+
+    /// Blames another node than the one that was blamed first: what came since tells more.
+    pub fn blame(&self, store: &StoreKey, first: NodeId, instead: Finding) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let same = |known: &&mut Finding| {
+            known.kind == instead.kind && known.store.as_ref() == Some(store) && known.node == Some(first)
+        };
+        if let Some(known) = kept.detailed.iter_mut().find(same) {
+            (known.node, known.parent, known.words) = (instead.node, instead.parent, instead.words);
         }
     }
 

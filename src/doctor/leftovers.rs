@@ -20,11 +20,16 @@ pub(super) fn examine(
     all_met: bool,
 ) -> Result<(), Interrupted> {
     let live = anchor.stores();
-    let newest = live.iter().filter_map(|(name, _)| stores.iter().find(|store| store.name == *name));
-    let newest = newest.map(|store| store.survey.newest).max().unwrap_or_default();
-    if anchor.is_said && anchor.info.as_ref().is_some_and(|info| info.version < anchor.asked) && newest < anchor.latest {
-        let words = format!("s/latest says {}, and no tree is newer than version {newest}", anchor.latest);
-        exam.findings.add(Finding::new(Kind::LatestAhead, words).version(anchor.latest));
+    if let Some(words) = &anchor.lacks_info {
+        let newest = stores.iter().map(|store| store.survey.newest).max().unwrap_or_default();
+        let is_ahead = anchor.is_said && newest < anchor.asked && anchor.asked == anchor.latest;
+        let finding = if is_ahead {
+            let words = format!("s/latest says {}, and no tree is newer than version {newest}", anchor.latest);
+            Finding::new(Kind::LatestAhead, words)
+        } else {
+            Finding::new(Kind::MissingCommitInfo, words)
+        };
+        exam.findings.add(finding.version(anchor.asked));
     }
     let damaged = exam.findings.damaged_stores();
     for store in stores {
@@ -96,7 +101,7 @@ fn unreferenced(exam: &Examination<'_>, store: &Store, latest: Version) -> Resul
     let prefix = store.name.as_str().len() as u64 + 5;
     let mut scan = exam.source.records(&store.name);
     scan.seek(b"n");
-    let (mut count, mut bytes, mut first) = (0u64, 0u64, None);
+    let mut found: [(u64, u64, Option<NodeId>); 2] = Default::default();
     loop {
         let (at, length) = match scan.next() {
             Ok(None) => break,
@@ -114,16 +119,21 @@ fn unreferenced(exam: &Examination<'_>, store: &Store, latest: Version) -> Resul
         };
         if let Some(at) = at
             && marks.known(at).is_none()
+            && let [current, legacy] = &mut found
         {
-            count += 1;
-            bytes += length;
-            first.get_or_insert(at);
+            let of_kind = if at.key().is_some() { current } else { legacy };
+            of_kind.0 += 1;
+            of_kind.1 += length;
+            of_kind.2.get_or_insert(at);
         }
     }
-    if let Some(first) = first {
-        let words = format!(
-            "{count} nodes, the first of them {first}, belong to no version that is whole: what an interrupted pruning leaves"
-        );
+    let causes = ["an interrupted pruning leaves such nodes", "IAVL 1.x leaves legacy roots that it wrote anew"];
+    for ((count, bytes, first), cause) in found.into_iter().zip(causes) {
+        let Some(first) = first else { continue };
+        let words = match count {
+            1 => format!("1 node, {first}, belongs to no version that is whole; {cause}"),
+            count => format!("{count} nodes, the first of them {first}, belong to no version that is whole; {cause}"),
+        };
         let finding = Finding::new(Kind::UnreferencedNodes, words).store(&store.name).node(first);
         exam.findings.add(finding.counted(count, Some(bytes)));
     }

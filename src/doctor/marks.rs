@@ -8,7 +8,8 @@ use crate::{
     model::{Hash, Version},
 };
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher as _, RandomState},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -26,8 +27,11 @@ pub struct Layout {
     legacy: u64,
 }
 
-/// What a legacy node takes in a set of hashes, room for growth included.
-const LEGACY_BYTES: u64 = 44;
+/// Children that are remembered because one of two is wrong.
+const SUSPECTS: usize = 4096;
+
+/// What a legacy node takes at most in a set of numbers.
+const LEGACY_BYTES: u64 = 21;
 
 impl Layout {
     /// Takes note of a node record; they come in the order of their keys.
@@ -54,7 +58,13 @@ impl Layout {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         // A vector that grows may have twice what it needs.
-        self.versions.len() as u64 * 32 + (self.bits + u64::from(self.highest)) / 4 + self.legacy * LEGACY_BYTES
+        self.held() + (self.bits + u64::from(self.highest)) / 4 + self.legacy * LEGACY_BYTES
+    }
+
+    /// Bytes that it takes itself.
+    #[must_use]
+    pub fn held(&self) -> u64 {
+        self.versions.len() as u64 * 32
     }
 
     /// The bit of a node; none if there is no record near it.
@@ -68,10 +78,11 @@ impl Layout {
     }
 }
 
-#[derive(Default)]
+/// Legacy nodes by a number that is drawn for their hash, differently in every run: of ten million nodes two have the same one
+/// in one run of three hundred thousand.
 struct Legacy {
-    seen: HashSet<u128>,
-    bad: HashSet<u128>,
+    seen: HashSet<u64>,
+    bad: HashSet<u64>,
 }
 
 /// The marks of one store.
@@ -80,12 +91,10 @@ pub struct Marks {
     seen: Vec<AtomicU64>,
     bad: Vec<AtomicU64>,
     legacy: Mutex<Legacy>,
+    numbers: RandomState,
     met: AtomicU64,
     met_legacy: AtomicU64,
-}
-
-fn begin(hash: &Hash) -> u128 {
-    hash.0.first_chunk().map_or(0, |begin| u128::from_be_bytes(*begin))
+    suspects: Mutex<HashMap<NodeId, NodeId>>,
 }
 
 impl Marks {
@@ -94,8 +103,11 @@ impl Marks {
     pub fn new(layout: Layout) -> Marks {
         let words = || (0..layout.bits.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
         let (seen, bad) = (words(), words());
-        let legacy = Mutex::new(Legacy::default());
-        Marks { layout, seen, bad, legacy, met: AtomicU64::new(0), met_legacy: AtomicU64::new(0) }
+        let seen_legacy = HashSet::with_capacity(usize::try_from(layout.legacy).unwrap_or(0));
+        let legacy = Mutex::new(Legacy { seen: seen_legacy, bad: HashSet::new() });
+        let (met, met_legacy) = (AtomicU64::new(0), AtomicU64::new(0));
+        let (numbers, suspects) = (RandomState::new(), Mutex::default());
+        Marks { layout, seen, bad, legacy, numbers, met, met_legacy, suspects }
     }
 
     /// Marks a node as met, once everything below it was.
@@ -118,10 +130,11 @@ impl Marks {
                 NodeId::Legacy(hash) => {
                     let legacy: &mut Legacy =
                         legacy.get_or_insert_with(|| self.legacy.lock().unwrap_or_else(PoisonError::into_inner));
+                    let number = self.numbers.hash_one(hash);
                     if !are_sound {
-                        legacy.bad.insert(begin(&hash));
+                        legacy.bad.insert(number);
                     }
-                    self.met_legacy.fetch_add(u64::from(legacy.seen.insert(begin(&hash))), Ordering::Relaxed);
+                    self.met_legacy.fetch_add(u64::from(legacy.seen.insert(number)), Ordering::Relaxed);
                 }
             }
         }
@@ -137,10 +150,23 @@ impl Marks {
             }
             NodeId::Legacy(hash) => {
                 let legacy = self.legacy.lock().unwrap_or_else(PoisonError::into_inner);
-                let begin = begin(&hash);
-                legacy.seen.contains(&begin).then(|| !legacy.bad.contains(&begin))
+                let number = self.numbers.hash_one(hash);
+                legacy.seen.contains(&number).then(|| !legacy.bad.contains(&number))
             }
         }
+    }
+
+    /// Remembers that one of two children is wrong, and which node was blamed for it.
+    pub fn suspect(&self, children: [NodeId; 2], blamed: NodeId) {
+        let mut suspects = self.suspects.lock().unwrap_or_else(PoisonError::into_inner);
+        if suspects.len() < SUSPECTS {
+            suspects.extend(children.map(|child| (child, blamed)));
+        }
+    }
+
+    /// The node that was blamed for what this one may be the cause of.
+    pub fn blamed_for(&self, child: NodeId) -> Option<NodeId> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner).get(&child).copied()
     }
 
     /// Nodes that were met: current ones and legacy ones.

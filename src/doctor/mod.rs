@@ -90,18 +90,25 @@ impl Examination<'_> {
         self.tuning.workers.max(1)
     }
 
-    /// Bytes that one worker may hold of the subtrees it works on. A quarter of the memory is for marks.
+    /// Bytes that one worker may hold of the subtrees it works on.
     fn gulp_bytes(&self) -> usize {
-        self.tuning.stretches() / self.workers()
+        self.tuning.memory / 4 / self.workers()
     }
 
+    /// Bytes for the marks of all stores.
     fn marks_bytes(&self) -> u64 {
-        self.tuning.memory as u64 / 4
+        self.tuning.memory as u64 / 8 * 3
     }
 
     fn heed_stop(&self) -> Result<(), Interrupted> {
         if self.stop.is_asked() { Err(Interrupted::Stopped) } else { Ok(()) }
     }
+}
+
+/// Bytes for the block cache of the source: older versions are walked node by node.
+#[must_use]
+pub fn source_cache(tuning: Tuning) -> usize {
+    tuning.memory / 8
 }
 
 /// Examines a database.
@@ -154,6 +161,30 @@ pub fn examine(
     };
     report.verdict = verdict(&report);
     Ok(report)
+}
+
+/// The report on a database that cannot even be opened, because its files are damaged.
+#[must_use]
+pub fn unopened(error: &SourceError) -> Report {
+    let finding = Finding::new(Kind::Unreadable, error.to_string());
+    Report {
+        format: 1,
+        sound: false,
+        verdict: "DAMAGED: the database cannot be opened".to_owned(),
+        engine: String::new(),
+        latest: None,
+        proven: None,
+        app_hash: None,
+        history: false,
+        damages: 1,
+        notices: 0,
+        counts: vec![Count { kind: finding.kind, severity: finding.severity, count: 1 }],
+        findings: vec![finding],
+        migratable: Vec::new(),
+        whole: Vec::new(),
+        excluded: Vec::new(),
+        stores: Vec::new(),
+    }
 }
 
 /// Walks over all records of all stores, those that the commit info names and those that are on disk.

@@ -6,9 +6,9 @@ use super::{
     walk::Walker,
 };
 use crate::{
-    iavl::{Access, NodeId, NodeKey},
+    iavl::{Access, Node, NodeId, NodeKey, RootRecord},
     model::{Hash, Version},
-    source::StoreRoot,
+    source::{SourceError, StoreRoot},
 };
 
 /// What there is for a root.
@@ -53,12 +53,31 @@ pub(super) fn look_up(
             say(Kind::DanglingRoot, format!("the root record of version {version} refers to a node that is not there"))
         }
         Ok(None) => Root::Absent,
-        Err(error) if error.is_corruption() => {
-            let kind = if matches!(error, crate::source::SourceError::Record { .. }) { Kind::BadRoot } else { Kind::Unreadable };
-            say(kind, error.to_string())
-        }
+        Err(error @ SourceError::Record { .. }) => match record_of(exam, store, version) {
+            // The record is there, and is no node: the same for all versions that refer to it.
+            Some(node) => {
+                let finding = Finding::new(Kind::BadRecord, format!("the root, node {node}: {error}"));
+                findings.add(finding.store(&store.name).version(version).node(node));
+                Root::Bad
+            }
+            None => say(Kind::BadRoot, error.to_string()),
+        },
+        Err(error) if error.is_corruption() => say(Kind::Unreadable, error.to_string()),
         Err(error) => return Err(error.into()),
     })
+}
+
+/// Where the node is that a root record leads to.
+fn record_of(exam: &Examination<'_>, store: &Store, version: Version) -> Option<NodeId> {
+    let mut nodes = exam.source.nodes(&store.name, Access::Points);
+    let mut record = Vec::new();
+    let root = NodeKey::root_of(version);
+    nodes.read(root, &mut record).ok().filter(|is_there| *is_there)?;
+    match RootRecord::decode(&record)? {
+        RootRecord::Node => Some(root.into()),
+        RootRecord::Reference(target) => Some(target.into()),
+        RootRecord::Empty => None,
+    }
 }
 
 /// Examines the tree of an older version; what it shares with newer ones is known by the store's marks.
@@ -69,7 +88,7 @@ pub(super) fn examine<'a>(
     version: Version,
     expected: Hash,
 ) -> Result<State, Interrupted> {
-    if !is_first_of_run(exam, store, version)? {
+    if !may_be_ghost(exam, store, version)? {
         return examine_with(exam, store, walker, version, expected, exam.findings);
     }
     // What pruning leaves begins a run of versions, and lacks nodes: that is no damage. So first of all quietly.
@@ -127,15 +146,34 @@ fn examine_with<'a>(
     Ok(if walker.tree(version, at, expected)? { State::Whole } else { State::Damaged })
 }
 
-/// Whether the store has no root of the version before, although it was there: then it was pruned up to here.
-fn is_first_of_run(exam: &Examination<'_>, store: &Store, version: Version) -> Result<bool, Interrupted> {
+/// Whether a root may be what pruning left: the store has none of the version before, and either it was there once, or
+/// everything that this version alone had is gone.
+fn may_be_ghost(exam: &Examination<'_>, store: &Store, version: Version) -> Result<bool, Interrupted> {
     let before = Version(version.0.saturating_sub(1));
     if store.survey.has_root(before) || !store.survey.is_whole {
         return Ok(false);
     }
     match exam.source.commit_info(before) {
-        Ok(info) => Ok(info.is_some_and(|info| info.store(&store.name).is_some())),
+        Ok(Some(info)) if info.store(&store.name).is_some() => Ok(true),
+        Ok(_) => Ok(has_nothing_of_its_own(exam, store, version)),
         Err(error) if error.is_corruption() => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether all children of a root are gone, or belong to newer versions.
+fn has_nothing_of_its_own(exam: &Examination<'_>, store: &Store, version: Version) -> bool {
+    let mut nodes = exam.source.nodes(&store.name, Access::Points);
+    let mut record = Vec::new();
+    let is_there = nodes.read(NodeKey::root_of(version), &mut record);
+    let (Ok(true), Ok(Node::Inner { left, right, .. })) = (is_there, Node::decode(&record)) else { return false };
+    let mut is_own = |child: NodeId| {
+        let mut record = Vec::new();
+        let is_there = match &child {
+            NodeId::Current(key) => nodes.read(*key, &mut record),
+            NodeId::Legacy(hash) => nodes.read_legacy(hash, &mut record),
+        };
+        !matches!(is_there, Ok(false)) && store.marks.as_ref().is_none_or(|marks| marks.known(child).is_none())
+    };
+    !is_own(left) && !is_own(right)
 }

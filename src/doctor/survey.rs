@@ -9,8 +9,8 @@ use super::{
     watch::{Step, Watch},
 };
 use crate::{
-    iavl::{NodeKey, RootRecord},
-    model::{ChunkSet, StoreKey, Version, to_hex},
+    iavl::{Node, NodeId, NodeKey, RootRecord, legacy},
+    model::{ChunkSet, Hash, StoreKey, Version, to_hex},
     progress::Stop,
     source::{Source, SourceError},
 };
@@ -82,6 +82,8 @@ pub struct Survey {
     /// Whether all was read.
     pub is_whole: bool,
     unknown: Option<String>,
+    odd: Option<(NodeId, u64, u64)>,
+    scratch: Vec<u8>,
 }
 
 impl Survey {
@@ -153,7 +155,7 @@ pub fn survey(
             }
             Err(error) => return Err(error),
         }
-        if survey.layout.as_ref().is_some_and(|layout| layout.bytes() > most) {
+        if survey.layout.as_ref().is_some_and(|layout| layout.held() > most) {
             survey.layout = None;
         }
     }
@@ -168,6 +170,14 @@ pub fn survey(
         let finding = Finding::new(Kind::UnknownRecords, words).store(store);
         findings.add(finding.counted(tally.records, Some(tally.bytes)));
     }
+    if let Some((first, count, bytes)) = survey.odd {
+        let words = format!(
+            "{count} node records, the first of them {first}, are not written as IAVL writes them; they read the same, and are \
+             written as IAVL does when they are migrated"
+        );
+        let finding = Finding::new(Kind::OddRecord, words).store(store).node(first);
+        findings.add(finding.counted(count, Some(bytes)));
+    }
     Ok(Some(survey))
 }
 
@@ -177,14 +187,17 @@ impl Survey {
         let tally = match key {
             [b's', ..] if key.len() == NodeKey::LEN => {
                 if let Some(key) = NodeKey::from_bytes(key) {
-                    self.take_node(key, value, latest, *before);
+                    self.take_node(key, value, bytes, latest, *before);
                     *before = key;
                 }
                 &mut self.tallies.s
             }
             [b'f', ..] => &mut self.tallies.f,
-            [b'n', ..] if key.len() == 33 => {
+            [b'n', hash @ ..] if key.len() == 33 => {
                 self.nodes += 1;
+                if let Ok(hash) = hash.try_into().map(Hash) {
+                    self.look_at(NodeId::Legacy(hash), value, bytes);
+                }
                 if let Some(layout) = &mut self.layout {
                     layout.add_legacy();
                 }
@@ -213,7 +226,7 @@ impl Survey {
         tally.bytes += bytes;
     }
 
-    fn take_node(&mut self, key: NodeKey, value: &[u8], latest: Version, before: NodeKey) {
+    fn take_node(&mut self, key: NodeKey, value: &[u8], bytes: u64, latest: Version, before: NodeKey) {
         self.newest = self.newest.max(key.version);
         let mut is_node = true;
         if key.nonce == 1 {
@@ -228,9 +241,25 @@ impl Survey {
         } else if is_node {
             let twice = key.nonce == 1 && before == NodeKey::new(key.version, 0);
             self.nodes += u64::from(!twice);
+            self.look_at(key.into(), value, bytes);
             if let Some(layout) = &mut self.layout {
                 layout.add(key);
             }
+        }
+    }
+
+    /// Whether a node is written as IAVL writes it. What is no node at all is told where a tree needs it.
+    fn look_at(&mut self, at: NodeId, record: &[u8], bytes: u64) {
+        self.scratch.clear();
+        let decoded = match at {
+            NodeId::Current(_) => Node::decode(record).map(|node| node.encode(&mut self.scratch)),
+            NodeId::Legacy(hash) => legacy::decode(hash, record).map(|(version, node)| {
+                legacy::encode(version, &node, &mut self.scratch);
+            }),
+        };
+        if decoded.is_ok() && self.scratch != record {
+            let (_, count, size) = self.odd.get_or_insert((at, 0, 0));
+            (*count, *size) = (*count + 1, *size + bytes);
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) struct History {
     pub is_complete: bool,
 }
 
-/// Versions that one worker takes at a time.
+/// Versions that one worker takes at a time, at most.
 const BATCH: usize = 64;
 /// Ranges of excluded versions that are kept.
 const RANGES: usize = 1000;
@@ -95,16 +95,17 @@ impl History {
         if stores.iter().any(|store| store.marks.is_none()) {
             let needed: u64 = stores.iter().map(|store| store.survey.layout_bytes).sum();
             let words = format!(
-                "{total} older versions were not examined: remembering which nodes were met takes more than a quarter of the \
-                 memory budget ({} MiB); give more with --memory-mib",
-                needed.max(exam.marks_bytes()).div_ceil(1 << 18)
+                "{total} older versions were not examined: remembering which nodes were met takes {} MiB, more than three eighths \
+                 of the memory budget; give --memory-mib {}",
+                needed.div_ceil(1 << 20),
+                needed.saturating_mul(8).div_ceil(3 << 20) + 1
             );
             exam.findings.add(Finding::new(Kind::NotExamined, words));
             return Ok(());
         }
         exam.watch.begin(Step::Walking, total);
         let names: Vec<StoreKey> = anchor.stores().into_iter().map(|(name, _)| name).collect();
-        let batches = batches(versions);
+        let batches = batches(versions, (total as usize / exam.workers() / 4).clamp(1, BATCH));
         in_order(
             exam.workers(),
             batches,
@@ -374,10 +375,10 @@ fn below(stores: &[Store], top: Version) -> Vec<(u64, u64)> {
 }
 
 /// The versions of ascending ranges, newest first, so many at a time.
-fn batches(versions: Vec<(u64, u64)>) -> impl Iterator<Item = Vec<Version>> + Send {
+fn batches(versions: Vec<(u64, u64)>, size: usize) -> impl Iterator<Item = Vec<Version>> + Send {
     let mut all = versions.into_iter().rev().flat_map(|(start, end)| (start..end).rev().map(Version));
     std::iter::from_fn(move || {
-        let batch: Vec<Version> = all.by_ref().take(BATCH).collect();
+        let batch: Vec<Version> = all.by_ref().take(size).collect();
         (!batch.is_empty()).then_some(batch)
     })
 }

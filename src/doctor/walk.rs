@@ -7,7 +7,7 @@
 use super::{
     Interrupted,
     blame::{Inner, accuse},
-    finding::{Finding, Findings, Kind},
+    finding::{Finding, Findings, Kind, Severity},
     marks::Marks,
 };
 use crate::{
@@ -79,6 +79,8 @@ pub(super) struct Walker<'a> {
     bulk: Option<(Forest, usize)>,
     version: Version,
     path: Vec<NodeId>,
+    /// The smallest key that the next node can have below, where its ancestors tell.
+    low: Option<Vec<u8>>,
     firsts: HashMap<NodeId, Vec<u8>>,
     interrupted: Option<Interrupted>,
     visits: u64,
@@ -109,6 +111,7 @@ impl<'a> Walker<'a> {
             bulk: None,
             version: Version(0),
             path: Vec::new(),
+            low: None,
             firsts: HashMap::new(),
             interrupted: None,
             visits: 0,
@@ -130,7 +133,11 @@ impl<'a> Walker<'a> {
             Ok(below) => below,
             Err(Gone { kind, what }) => {
                 let kind = if kind == Kind::MissingNode { Kind::DanglingRoot } else { kind };
-                self.say(Finding::new(kind, format!("the root, node {root}, {what}")).node(root));
+                let words = match kind {
+                    Kind::Unreadable => what,
+                    _ => format!("the root, node {root}, {what}"),
+                };
+                self.say(Finding::new(kind, words).node(root));
                 return Ok(false);
             }
         };
@@ -169,9 +176,14 @@ impl<'a> Walker<'a> {
     fn begin(&mut self, version: Version) {
         self.version = version;
         self.path.clear();
+        self.low = None;
     }
 
     fn say(&self, finding: Finding) {
+        // Whoever meets it again knows that it was told.
+        if let (Severity::Damage, Some(at)) = (finding.severity, finding.node) {
+            self.mark(at, false);
+        }
         self.findings.add(finding.store(self.store).version(self.version));
     }
 
@@ -201,7 +213,7 @@ impl<'a> Walker<'a> {
         match self.read(at, &mut record) {
             Ok(true) => {}
             Ok(false) => return gone(Kind::MissingNode, "is missing".to_owned()),
-            Err(error) if error.corrupt => return gone(Kind::Unreadable, format!("cannot be read: {error}")),
+            Err(error) if error.corrupt => return gone(Kind::Unreadable, error.message),
             Err(error) => {
                 self.interrupted = Some(Interrupted::Read(error));
                 return gone(Kind::NotExamined, String::new());
@@ -236,7 +248,8 @@ impl<'a> Walker<'a> {
 
     fn leaf(&mut self, at: NodeId, version: Version, key: &[u8], value: &[u8], known: Option<Known>) -> Below {
         let computed = leaf_hash(version, key, value);
-        let mut is_sound = known.is_none_or(|known| known.is_sound);
+        let was_told = known.as_ref().is_some_and(|known| !known.is_sound);
+        let mut is_sound = !was_told;
         let mut first = First::Known(key.to_vec());
         let recorded = match at {
             NodeId::Current(_) => computed,
@@ -249,7 +262,7 @@ impl<'a> Walker<'a> {
         }
         self.mark(at, is_sound);
         // What is wrong with it was said, and what it should be is known.
-        Below { at, leaves: 1, height: 0, recorded, computed: recorded, first, is_sound, wrong: None, was_told: false }
+        Below { at, leaves: 1, height: 0, recorded, computed: recorded, first, is_sound, wrong: None, was_told }
     }
 
     fn inner(&mut self, node: Inner, children: [NodeId; 2]) -> Result<Below, Gone> {
@@ -261,12 +274,9 @@ impl<'a> Walker<'a> {
         };
         let said = self.findings.count();
         self.path.push(at);
-        let [left, right] = children.map(|child| match child.key() {
-            Some(key) if key.version > node.version => {
-                Err(Gone { kind: Kind::WrongChild, what: "is newer than it".to_owned() })
-            }
-            _ => self.visit(child),
-        });
+        let low = self.low.clone();
+        let [left, right] = children.map(|child| self.child(&node, child));
+        self.low = low;
         self.path.pop();
         let below = match (left, right) {
             (Ok(left), Ok(right)) => self.judge(&node, left, right),
@@ -285,6 +295,19 @@ impl<'a> Walker<'a> {
         }
         self.mark(at, below.is_sound && below.is_consistent());
         Ok(below)
+    }
+
+    /// Visits a child; the left one first.
+    fn child(&mut self, node: &Inner, child: NodeId) -> Result<Below, Gone> {
+        let is_above = self.path.iter().any(|above| above.is_same(child));
+        let found = match child.key() {
+            Some(key) if key.version > node.version && !is_above => {
+                Err(Gone { kind: Kind::WrongChild, what: "is newer than it".to_owned() })
+            }
+            _ => self.visit(child),
+        };
+        self.low = Some(node.key.clone());
+        found
     }
 
     /// Proves a subtree as a whole, if that is to be tried and memory holds it.
@@ -337,7 +360,10 @@ impl<'a> Walker<'a> {
                         Some(keys) => format!("; {keys} keys are below it"),
                         None => String::new(),
                     };
-                    let words = format!("node {child}, the {side} child of {}, {what}{lost}", node.at);
+                    let words = match kind {
+                        Kind::Unreadable => what,
+                        _ => format!("node {child}, the {side} child of {}, {what}{lost}", node.at),
+                    };
                     self.say(Finding::new(kind, words).node(child).parent(Some(node.at)).keys(keys));
                 }
                 Ok(below) if !below.is_consistent() => self.blame(below, node.at),
@@ -365,23 +391,33 @@ impl<'a> Walker<'a> {
             }
         }
         let is_confirmed = computed == node.recorded;
-        let (leaves, height) =
-            (left.leaves.saturating_add(right.leaves), left.height.max(right.height).saturating_add(1));
+        let counted = (left.leaves.saturating_add(right.leaves), left.height.max(right.height).saturating_add(1));
+        // Unless it was this node's size or height that was altered, they are right whatever is below.
+        let (mut leaves, mut height) = (node.size, node.height);
+        let was_told = left.was_told || right.was_told;
         let mut is_sound = left.is_sound && right.is_sound && left.is_consistent() && right.is_consistent();
         let mut wrong = None;
         let mut first = if is_confirmed { left.first.clone() } else { First::Unknown };
-        if !is_confirmed && (left.was_told || right.was_told) {
+        if !is_confirmed && was_told {
             computed = node.recorded;
         } else if !is_confirmed {
-            let accusation = accuse(node, &left, &right);
+            let firsts = [&left, &right].map(|child| self.first_of(child));
+            let accusation = accuse(node, [&left, &right], firsts, self.low.as_deref());
+            match accusation.kind {
+                Kind::WrongSize => leaves = counted.0,
+                Kind::WrongHeight => height = counted.1,
+                _ => {}
+            }
             if node.at.key().is_none() {
                 // A legacy node's name is its hash: nobody else has to be asked.
                 self.say(accusation.parent(self.path.last().copied()));
                 (computed, is_sound) = (node.recorded, false);
+            } else if self.was_blamed(node, &left, &right) {
+                (computed, is_sound) = (node.recorded, false);
             } else {
                 wrong = Some(accusation);
             }
-        } else if let Some(finding) = node.misshaped(leaves, height) {
+        } else if let (false, Some(finding)) = (was_told, node.misshaped(counted.0, counted.1)) {
             self.say(finding);
             is_sound = false;
         } else if let Some(smallest) = self.first_of(&right)
@@ -415,6 +451,21 @@ impl<'a> Walker<'a> {
             wrong.parent = wrong.parent.or(Some(parent));
             self.say(wrong);
         }
+    }
+
+    /// Whether one of two children was suspected under another parent: then it is that child which was altered.
+    fn was_blamed(&mut self, node: &Inner, left: &Below, right: &Below) -> bool {
+        let Some(marks) = self.marks else { return false };
+        let found = [left, right].into_iter().find_map(|child| Some((child.at, marks.blamed_for(child.at)?)));
+        let Some((child, blamed)) = found else {
+            marks.suspect([left.at, right.at], node.at);
+            return false;
+        };
+        let words = format!("node {child} was altered: its parents {blamed} and {} have the hash of another", node.at);
+        let finding = Finding::new(Kind::WrongHash, words).node(child).parent(Some(blamed));
+        self.findings.blame(self.store, blamed, finding);
+        self.mark(child, false);
+        true
     }
 
     fn mark(&self, at: NodeId, is_sound: bool) {
