@@ -10,9 +10,7 @@ use super::{
 use crate::{
     doctor::{self, Interrupted, Report, Scope, Watch},
     error::Error,
-    iavl::ProveError,
     model::Version,
-    phases::PhaseError,
     progress::Stop,
     source,
 };
@@ -62,10 +60,7 @@ fn interrupted(why: Interrupted) -> Error {
     match why {
         Interrupted::Stopped => Error::Stopped("nothing was written; nothing is kept of an examination".to_owned()),
         Interrupted::Source(error) => Error::Source(error),
-        Interrupted::Read(error) => {
-            let (store, version, why) = ("?".into(), Version(0), Box::new(ProveError::Read(error)));
-            Error::Phase(PhaseError::Unproven { store, version, why })
-        }
+        Interrupted::Read(error) => Error::Stopped(format!("the source could not be read: {error}")),
         Interrupted::NoSuchVersion { .. } => Error::Blocked {
             what: why.to_string(),
             advice: "Nothing was written. Give a version that the database has, or none.".to_owned(),

@@ -57,7 +57,8 @@ impl Anchor {
         if asked > latest {
             return Err(Interrupted::NoSuchVersion { asked, latest });
         }
-        let mut anchor = Anchor { latest, is_said: said.is_some(), asked, info: None, lacks_info: None, is_usable: false };
+        let mut anchor =
+            Anchor { latest, is_said: said.is_some(), asked, info: None, lacks_info: None, is_usable: false };
         anchor.info = anchor.read_info(exam, asked)?;
         anchor.is_usable = match &anchor.info {
             Some(info) => check_info(exam, info),

@@ -3,11 +3,11 @@
 //! Pure. Presumes that the hash the node's record keeps is right: its parent confirms that, or the record is accused there.
 
 use super::{
+    below::Below,
     finding::{Finding, Kind},
-    walk::Below,
 };
 use crate::{
-    iavl::{NodeId, inner_hash},
+    iavl::{NodeId, ProveError, inner_hash},
     model::{Hash, Version},
 };
 
@@ -94,7 +94,8 @@ pub(super) fn accuse(
             _ => None,
         };
         if let Some(leaf) = suspect {
-            let words = format!("key or value of leaf {} was altered: its parent {at} has the hash of another", leaf.at);
+            let words =
+                format!("key or value of leaf {} was altered: its parent {at} has the hash of another", leaf.at);
             return Finding::new(Kind::WrongHash, words).node(leaf.at).parent(Some(at));
         }
     }
@@ -107,4 +108,30 @@ pub(super) fn accuse(
         format!("the record of node {at} has another hash than the one it is kept under: it was altered")
     };
     Finding::new(Kind::WrongHash, words).node(at)
+}
+
+/// A record that keeps a wrong hash while all around it is right.
+pub(super) fn altered_hash(below: &Below, above: &str) -> Finding {
+    let (at, recorded, computed) = (below.at, below.recorded, below.computed);
+    let words = format!("the record of node {at} keeps the hash {recorded}; its children and {above} give {computed}");
+    Finding::new(Kind::WrongHash, words).node(at)
+}
+
+/// What a proof objects to, as a finding.
+pub(super) fn of_proof(why: &ProveError) -> Finding {
+    let kind = match why {
+        ProveError::Read(_) | ProveError::Sink => Kind::Unreadable,
+        ProveError::Missing(_) => Kind::MissingNode,
+        ProveError::Malformed { .. } => Kind::BadRecord,
+        ProveError::Legacy { .. } => Kind::WrongChild,
+        ProveError::HashMismatch { .. } => Kind::WrongHash,
+        ProveError::Shape { .. } => Kind::WrongSize,
+        ProveError::KeyOrder { .. } => Kind::WrongOrder,
+        ProveError::InnerKey { .. } => Kind::WrongInnerKey,
+    };
+    let finding = Finding::new(kind, why.to_string());
+    match why.at() {
+        Some(at) => finding.node(at),
+        None => finding,
+    }
 }

@@ -163,7 +163,8 @@ pub(super) fn roots(
                 others = end - start;
             }
             for version in ghosts {
-                let words = format!("the root of version {version} is there, and the version is not: pruning left it behind");
+                let words =
+                    format!("the root of version {version} is there, and the version is not: pruning left it behind");
                 let finding = Finding::new(Kind::GhostRoot, words).store(name).version(version);
                 exam.findings.add(finding.node(NodeKey::root_of(version).into()));
             }

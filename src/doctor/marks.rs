@@ -4,8 +4,8 @@
 //! done there, and in the end what was never met is what no version needs.
 
 use crate::{
-    iavl::{NodeId, NodeKey},
-    model::{Hash, Version},
+    iavl::{Forest, NodeId, NodeKey, ProveError},
+    model::Version,
 };
 use std::{
     collections::{HashMap, HashSet},
@@ -184,6 +184,20 @@ fn set(words: &[AtomicU64], bit: u64) -> bool {
 
 fn get(words: &[AtomicU64], bit: u64) -> bool {
     words.get((bit / 64) as usize).is_some_and(|word| word.load(Ordering::Acquire) >> (bit % 64) & 1 == 1)
+}
+
+/// Marks all nodes of a proven subtree of a forest.
+pub(super) fn mark_whole(forest: &Forest, tree: usize, marks: &Marks) -> Result<(), ProveError> {
+    let mut batch = Vec::with_capacity(1024);
+    forest.hand_on(tree, &mut |node| {
+        batch.push(node.at);
+        if batch.len() == batch.capacity() {
+            marks.mark_all(batch.drain(..), true);
+        }
+        true
+    })?;
+    marks.mark_all(batch, true);
+    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! in a [`Report`]. Nothing is written, and no target is needed.
 
 mod anchor;
+mod below;
 mod blame;
 mod fast_index;
 mod finding;
@@ -213,8 +214,7 @@ fn survey_all(exam: &Examination<'_>, anchor: &Anchor) -> Result<Vec<Store>, Int
         names.into_iter(),
         || (),
         |(), name| {
-            let survey =
-                survey::survey(exam.source, &name, anchor.latest, most, exam.findings, exam.watch, exam.stop)?;
+            let survey = survey::survey(exam.source, &name, anchor.latest, most, exam.findings, exam.watch, exam.stop)?;
             Ok(Store { name, survey: survey.ok_or(Interrupted::Stopped)?, marks: None })
         },
         |store| stores.push(store),
@@ -249,7 +249,8 @@ fn prove_anchor(
         match (roots::look_up(exam, store, version, exam.findings)?, expected) {
             (roots::Root::Bad, _) => {}
             (roots::Root::Absent, _) if store.survey.tallies.all().records == 0 && store.survey.is_whole => {
-                let words = format!("the commit info of version {version} names the store, and it has no record at all");
+                let words =
+                    format!("the commit info of version {version} names the store, and it has no record at all");
                 exam.findings.add(Finding::new(Kind::MissingStore, words).store(&name).version(version));
             }
             (roots::Root::Absent, _) => {

@@ -67,8 +67,7 @@ mod tests {
         let mut seen = Vec::new();
         in_order(3, 0..100, || (), |(), item: u32| Ok(item), |item| seen.push(item)).unwrap();
         assert!(seen.into_iter().eq(0..100));
-        let stopped =
-            |(): &mut (), item: u32| if item == 40 { Err(Interrupted::Stopped) } else { Ok(item) };
+        let stopped = |(): &mut (), item: u32| if item == 40 { Err(Interrupted::Stopped) } else { Ok(item) };
         let mut last = None;
         assert!(matches!(in_order(3, 0.., || (), stopped, |item| last = Some(item)), Err(Interrupted::Stopped)));
         assert!(last <= Some(39));

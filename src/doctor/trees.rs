@@ -3,11 +3,13 @@
 
 use super::{
     Examination, Interrupted,
+    below::Known,
+    blame::of_proof,
     fast_index::{Compared, Comparison},
     finding::{Finding, Kind},
-    marks::Marks,
+    marks::{Marks, mark_whole},
     pool::in_order,
-    walk::{Known, Walker, mark_whole, of_proof},
+    walk::Walker,
     watch::Step,
 };
 use crate::{
@@ -83,7 +85,9 @@ pub(super) fn prove(exam: &Examination<'_>, version: Version, trees: &[Tree<'_>]
                 grown.index.add(found.index);
             }
             for piece in found.pieces {
-                if let (Some(ends), Some(first), Some(last)) = (ends.get_mut(piece.tree), &piece.known.first, piece.last) {
+                if let (Some(ends), Some(first), Some(last)) =
+                    (ends.get_mut(piece.tree), &piece.known.first, piece.last)
+                {
                     ends.push((piece.chunk.first_ordinal, first.clone(), last));
                 }
                 if let Some(known) = known.get_mut(piece.tree) {
@@ -183,7 +187,8 @@ fn prove_span(
                     found.pieces.push(walk_chunk(exam, version, tree, number, chunk)?);
                 }
                 found.index.is_partial = true;
-                if exam.findings.count() == said && found.pieces.iter().rev().take(some.len()).all(|p| p.known.is_sound) {
+                if exam.findings.count() == said && found.pieces.iter().rev().take(some.len()).all(|p| p.known.is_sound)
+                {
                     // Each chunk is sound by itself: it is what lies between them.
                     exam.findings.add(of_proof(&why).store(tree.store).version(version));
                     found.pieces.iter_mut().rev().take(some.len()).for_each(|piece| piece.known.is_sound = false);

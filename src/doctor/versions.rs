@@ -143,7 +143,9 @@ impl History {
                     self.oldest = Some(version);
                 } else {
                     let reason = match self.ended_by {
-                        Some(by) => format!("whole itself, but version {by}, which would have to be applied after it, is not"),
+                        Some(by) => {
+                            format!("whole itself, but version {by}, which would have to be applied after it, is not")
+                        }
                         None => "whole itself, but it cannot be migrated for the reason above".to_owned(),
                     };
                     self.exclude(version, reason);
@@ -299,9 +301,8 @@ impl<'a> Hands<'_, 'a> {
 
     /// A version whose commit info is missing or damaged; that is damage where its trees are there.
     fn without_info(&self, version: Version, names: &[StoreKey], error: Option<SourceError>) -> Judged {
-        let has_root = |name: &&StoreKey| {
-            self.stores.iter().any(|store| store.name == **name && store.survey.has_root(version))
-        };
+        let has_root =
+            |name: &&StoreKey| self.stores.iter().any(|store| store.name == **name && store.survey.has_root(version));
         let having = names.iter().filter(has_root).count();
         let verdict = if having < names.len() {
             Verdict::Absent(names.iter().filter(|name| !has_root(name)).cloned().collect(), having)
@@ -326,7 +327,9 @@ impl<'a> Hands<'_, 'a> {
         let of = |name: &StoreKey| self.stores.iter().enumerate().find(|(_, store)| store.name == *name);
         let lacking: Vec<StoreKey> = trees
             .iter()
-            .filter(|(name, _)| of(name).is_none_or(|(_, store)| !store.survey.has_root(version) && store.survey.is_whole))
+            .filter(|(name, _)| {
+                of(name).is_none_or(|(_, store)| !store.survey.has_root(version) && store.survey.is_whole)
+            })
             .map(|(name, _)| name.clone())
             .collect();
         if !lacking.is_empty() {

@@ -6,59 +6,17 @@
 
 use super::{
     Interrupted,
-    blame::{Inner, accuse},
+    below::{Below, First, Known, decode},
+    blame::{Inner, accuse, altered_hash, of_proof},
     finding::{Finding, Findings, Kind, Severity},
-    marks::Marks,
+    marks::{Marks, mark_whole},
 };
 use crate::{
-    iavl::{Claim, Fit, Forest, Node, NodeId, NodeReader, ProveError, ReadError, inner_hash, leaf_hash, legacy},
+    iavl::{Claim, Fit, Forest, Node, NodeId, NodeReader, ProveError, ReadError, inner_hash, leaf_hash},
     model::{Hash, StoreKey, Version, to_hex},
     progress::Stop,
 };
 use std::collections::HashMap;
-
-/// What a node's parent has to know of it.
-#[derive(Clone, Debug)]
-pub(super) struct Below {
-    pub at: NodeId,
-    /// Counted.
-    pub leaves: u64,
-    /// Counted.
-    pub height: u8,
-    /// The hash that its record keeps; of a leaf, the one its content gives.
-    pub recorded: Hash,
-    /// The hash that its content and its children give.
-    pub computed: Hash,
-    pub first: First,
-    pub is_sound: bool,
-    /// What is to be said if `recorded` is right and `computed` is not.
-    pub wrong: Option<Finding>,
-    /// Whether its damage was told when it was met before: its hash may be wrong.
-    pub was_told: bool,
-}
-
-/// The smallest key below a node.
-#[derive(Clone, Debug)]
-pub(super) enum First {
-    Known(Vec<u8>),
-    /// To be looked for.
-    Look,
-    /// Damage is in the way.
-    Unknown,
-}
-
-impl Below {
-    pub fn is_consistent(&self) -> bool {
-        self.recorded == self.computed
-    }
-}
-
-/// A subtree that was proven, or not, before.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub is_sound: bool,
-    pub first: Option<Vec<u8>>,
-}
 
 /// Why there is no node. Its parent says so.
 struct Gone {
@@ -238,7 +196,17 @@ impl<'a> Walker<'a> {
                     self.mark(at, known.is_sound);
                     let (recorded, computed, is_sound) = (hash, hash, known.is_sound);
                     let (leaves, was_told) = (size, !is_sound);
-                    return Ok(Below { at, leaves, height, recorded, computed, first, is_sound, wrong: None, was_told });
+                    return Ok(Below {
+                        at,
+                        leaves,
+                        height,
+                        recorded,
+                        computed,
+                        first,
+                        is_sound,
+                        wrong: None,
+                        was_told,
+                    });
                 }
                 let inner = Inner { at, version, height, size, key: key.to_vec(), recorded: hash };
                 self.inner(inner, [left, right])
@@ -441,7 +409,17 @@ impl<'a> Walker<'a> {
                 self.blame(child, node.at);
             }
         }
-        Below { at: node.at, leaves, height, recorded: node.recorded, computed, first, is_sound, wrong, was_told: false }
+        Below {
+            at: node.at,
+            leaves,
+            height,
+            recorded: node.recorded,
+            computed,
+            first,
+            is_sound,
+            wrong,
+            was_told: false,
+        }
     }
 
     /// Says what is wrong with a child.
@@ -506,55 +484,5 @@ impl<'a> Walker<'a> {
         }
         self.firsts.extend(passed.into_iter().map(|at| (at, first.clone())));
         Some(first)
-    }
-}
-
-fn decode(at: NodeId, record: &[u8]) -> Result<(Version, Node<'_>), String> {
-    if record.is_empty() {
-        return Err("has an empty record".to_owned());
-    }
-    let decoded = match at {
-        NodeId::Current(key) => Node::decode(record).map(|node| (key.version, node)),
-        NodeId::Legacy(hash) => legacy::decode(hash, record),
-    };
-    decoded.map_err(|why| format!("has a record that is {why}").replace("is not a node record", "is none"))
-}
-
-/// Marks all nodes of a proven subtree of a forest.
-pub(super) fn mark_whole(forest: &Forest, tree: usize, marks: &Marks) -> Result<(), ProveError> {
-    let mut batch = Vec::with_capacity(1024);
-    forest.hand_on(tree, &mut |node| {
-        batch.push(node.at);
-        if batch.len() == batch.capacity() {
-            marks.mark_all(batch.drain(..), true);
-        }
-        true
-    })?;
-    marks.mark_all(batch, true);
-    Ok(())
-}
-
-fn altered_hash(below: &Below, above: &str) -> Finding {
-    let (at, recorded, computed) = (below.at, below.recorded, below.computed);
-    let words = format!("the record of node {at} keeps the hash {recorded}; its children and {above} give {computed}");
-    Finding::new(Kind::WrongHash, words).node(at)
-}
-
-/// What a proof objects to, as a finding.
-pub(super) fn of_proof(why: &ProveError) -> Finding {
-    let kind = match why {
-        ProveError::Read(_) | ProveError::Sink => Kind::Unreadable,
-        ProveError::Missing(_) => Kind::MissingNode,
-        ProveError::Malformed { .. } => Kind::BadRecord,
-        ProveError::Legacy { .. } => Kind::WrongChild,
-        ProveError::HashMismatch { .. } => Kind::WrongHash,
-        ProveError::Shape { .. } => Kind::WrongSize,
-        ProveError::KeyOrder { .. } => Kind::WrongOrder,
-        ProveError::InnerKey { .. } => Kind::WrongInnerKey,
-    };
-    let finding = Finding::new(kind, why.to_string());
-    match why.at() {
-        Some(at) => finding.node(at),
-        None => finding,
     }
 }

@@ -2,9 +2,7 @@
 
 use crate::support::random::Random;
 use storeshift::{
-    iavl::{
-        Claim, Node, NodeId, NodeKey, NodeMap, Proof, ProveError, ProvenNode, inner_hash, leaf_hash, prove, tree::Tree,
-    },
+    iavl::{Claim, Node, NodeKey, NodeMap, Proof, ProveError, ProvenNode, inner_hash, leaf_hash, prove, tree::Tree},
     model::{Change, Hash, Version},
 };
 
