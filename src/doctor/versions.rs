@@ -144,9 +144,9 @@ impl History {
                 } else {
                     let reason = match self.ended_by {
                         Some(by) => {
-                            format!("whole itself, but version {by}, which would have to be applied after it, is not")
+                            format!("whole, but version {by}, which would have to be applied later, is not")
                         }
-                        None => "whole itself, but it cannot be migrated for the reason above".to_owned(),
+                        None => "whole, but it cannot be migrated for the reason above".to_owned(),
                     };
                     self.exclude(version, reason);
                 }
