@@ -64,6 +64,9 @@ pub enum Error {
     /// Verifying found the target unsound.
     #[error("{0}")]
     Unsound(Verdict),
+    /// Examining found the source damaged; the report says how.
+    #[error("{0}")]
+    Diagnosed(String),
     /// Somebody asked to stop.
     #[error("stopped: {0}")]
     Stopped(String),
@@ -141,7 +144,7 @@ impl Error {
             },
             Error::Refusal(_) | Error::Invariant(_) => Kind::Bug,
             Error::Blocked { .. } => Kind::Blocked,
-            Error::Halted(_) | Error::Unsound(_) => Kind::Disagrees,
+            Error::Halted(_) | Error::Unsound(_) | Error::Diagnosed(_) => Kind::Disagrees,
             Error::Stopped(_) => Kind::Retry,
         }
     }
@@ -201,8 +204,18 @@ impl Error {
                 if self.kind() == Kind::Disagrees =>
             {
                 return "Nothing wrong was written: chunks are proven before they are recorded. The database given as the \
-                        source is damaged; put a good copy of the same database in its place and run the same command \
-                        again, or choose another version with --at in a new target."
+                        source is damaged: `storeshift doctor --source DIR` names all of it, and the versions that are whole. \
+                        Put a good copy of the same database in its place and run the same command again."
+                    .to_owned();
+            }
+            Error::Phase(PhaseError::Refused(_)) => {
+                return "The source is untouched, and nothing was written by this command. `storeshift doctor --source DIR` \
+                        examines the database and says which versions can be migrated."
+                    .to_owned();
+            }
+            Error::Diagnosed(_) => {
+                return "Nothing was written. Take the database from a node or a backup that is whole, and examine it again; a \
+                        version that is whole itself can be migrated only if all later ones are, too."
                     .to_owned();
             }
             Error::Phase(PhaseError::Unproven { .. } | PhaseError::Gone { .. }) if self.kind() == Kind::Blocked => {

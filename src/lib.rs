@@ -39,6 +39,8 @@ pub mod source;
 
 pub mod iavl;
 
+pub mod doctor;
+
 pub mod phases;
 
 pub mod target;

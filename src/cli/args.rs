@@ -35,10 +35,38 @@ Exit codes:
 Environment:
   STORESHIFT_LOG  log filter, e.g. info or storeshift=debug (default: warn)";
 
+const DOCTOR_HELP: &str = "\
+What it does:
+  1. walks over every record once: what there is of each kind, which versions have roots
+  2. proves every tree of the newest version, as `run` does; where one does not prove, it
+     walks on beside the damage, so that all of it is named and not just the first
+  3. walks what each older version has of its own, down to the oldest, so that it is known
+     of every retained version whether it is whole
+
+How to read it:
+  damage   a retained version cannot be read as it was committed. It names the node, its
+           parent, the store, the newest version that has it, and how many keys are below
+  notice   worth knowing, in no migration's way: what crashes, pruning and upgrades leave
+
+The stock export of such a tree ends early without an error: one missing node gives a
+smaller tree that looks valid. `doctor` and `run` never take it for one.
+
+Stop the node first, or give a copy. Nothing is written, not even a lock.
+
+Examples:
+  storeshift doctor --source ~/.app/data/application.db
+  storeshift doctor --source application.db --latest-only   # fast; says nothing of history
+  storeshift doctor --source application.db --at 1200000 --json
+
+Exit codes: 0 no damage (there may be notices), 5 damage, others as for every command.";
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what a migration would do: stores, keys, bytes, disk space, time. Writes nothing
     Plan(PlanArgs),
+    /// Examine a store/v1 database: name all damage, and say which versions can be migrated. Writes nothing
+    #[command(after_help = DOCTOR_HELP)]
+    Doctor(DoctorArgs),
     /// Migrate, or continue a migration, until it is done
     Run(RunArgs),
     /// Show how far a migration is, also while it runs
@@ -108,6 +136,43 @@ pub struct PlanArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct DoctorArgs {
+    /// The application.db directory of the node (store/v1)
+    #[arg(long, value_name = "DIR")]
+    pub source: PathBuf,
+    /// Prove this version instead of the newest, and no other
+    #[arg(long, value_name = "VERSION")]
+    pub at: Option<u64>,
+    /// Prove the newest version only, and do not walk older ones
+    #[arg(long, conflicts_with = "at")]
+    pub latest_only: bool,
+    /// Print JSON; names are stable
+    #[arg(long)]
+    pub json: bool,
+    /// Stores or chunks in work at the same time [default: one per core, 8 at most]
+    #[arg(long, value_name = "N")]
+    workers: Option<usize>,
+    /// Memory for buffers, caches and marks, in MiB [default: 192, less where the process may have less than 512]
+    #[arg(long, value_name = "MIB")]
+    memory_mib: Option<usize>,
+}
+
+impl DoctorArgs {
+    /// The tuning these arguments mean.
+    pub fn tuning(&self) -> Result<Tuning, PlanError> {
+        let mut tuning = Tuning::default();
+        if let Some(workers) = self.workers {
+            tuning.workers = workers;
+        }
+        if let Some(mib) = self.memory_mib {
+            tuning.memory = mib.saturating_mul(1 << 20);
+        }
+        tuning.check()?;
+        Ok(tuning)
+    }
 }
 
 #[derive(Debug, ClapArgs)]

@@ -18,6 +18,7 @@ use crate::{
 pub fn run(args: Args) -> Result<(), Error> {
     match args.command {
         Command::Plan(args) => plan(args),
+        Command::Doctor(args) => super::doctor::run(&args),
         Command::Run(args) => migrate(args),
         Command::Status(args) => show_status(&args),
         Command::Verify(args) => verify(&args),
@@ -81,13 +82,13 @@ fn migrate(args: RunArgs) -> Result<(), Error> {
     Ok(())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     let io = |source| JournalError::Io { path: "tokio".into(), doing: "start a runtime for", source };
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?)
 }
 
 /// Completes when somebody asks the process to end.
-async fn interruption() {
+pub(super) async fn interruption() {
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => {

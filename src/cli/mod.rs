@@ -4,6 +4,8 @@
 
 mod args;
 mod commands;
+mod diagnosis;
+mod doctor;
 mod progress_bar;
 mod report;
 

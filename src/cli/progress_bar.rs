@@ -1,7 +1,11 @@
 //! Progress on standard error: a bar with rates and time left on a terminal, plain lines elsewhere.
 
 use super::report::{bytes, duration, line};
-use crate::{migrator::Status, progress::Progress};
+use crate::{
+    doctor::{Standing, Step},
+    migrator::Status,
+    progress::Progress,
+};
 use indicatif::{ProgressBar as Bar, ProgressStyle};
 use std::{
     io::IsTerminal as _,
@@ -70,6 +74,20 @@ impl ProgressBar {
         let verified = progress.pairs_verified.load(Ordering::Relaxed);
         let text = format!("{verified} of {total} pairs read back and proven");
         self.draw("Verifying", verified.saturating_mul(1000) / total.max(1), text);
+    }
+
+    pub fn show_examining(&mut self, standing: Standing) {
+        let Standing { step, done, total, .. } = standing;
+        let done = done.min(total);
+        let (name, mut text) = match step {
+            Step::Scanning => ("Scanning", format!("{} of about {} of records", bytes(done), bytes(total))),
+            Step::Proving => ("Proving", format!("{done} of {total} keys of the newest version")),
+            Step::Walking => ("Walking", format!("{done} of {total} older versions")),
+        };
+        if let Some(left) = standing.left() {
+            text.push_str(&format!(", about {} left", duration(left.as_secs_f64())));
+        }
+        self.draw(name, done.saturating_mul(1000) / total.max(1), text);
     }
 
     fn draw(&mut self, phase: &str, permille: u64, text: String) {

@@ -17,8 +17,23 @@ pub trait Engine: Send + Sync {
     /// A reader for many keys that lie near each other.
     fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_>;
 
+    /// A walk over the pairs from `from` up to and without `until`.
+    fn scan(&self, from: &[u8], until: &[u8]) -> Box<dyn Scan + Send + '_>;
+
     /// About how many bytes on disk the keys from `start` up to `end` take.
     fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64;
+}
+
+/// A walk over pairs in ascending order of keys.
+pub trait Scan {
+    /// Goes on with the first pair at or above a key; the end of the walk stays where it is.
+    fn seek(&mut self, key: &[u8]);
+
+    /// The next pair, key and value, or none at the end. After an error the walk is at its end until it is sought anew.
+    ///
+    /// # Errors
+    /// As [`Engine::get`].
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError>;
 }
 
 /// Reads many keys that lie near each other; remembers where it is.
@@ -46,6 +61,10 @@ impl Engine for lsm::Database {
         })
     }
 
+    fn scan(&self, from: &[u8], until: &[u8]) -> Box<dyn Scan + Send + '_> {
+        Box::new(self.iter(from, Some(until)))
+    }
+
     fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64 {
         // An estimate only: where even that cannot be read, whoever reads the data itself will say so.
         lsm::Database::approximate_bytes(self, start, Some(end)).unwrap_or(0)
@@ -55,5 +74,15 @@ impl Engine for lsm::Database {
 impl PointReader for lsm::Cursor {
     fn read(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, SourceError> {
         Ok(self.read_into(key, out)?)
+    }
+}
+
+impl Scan for lsm::Iter {
+    fn seek(&mut self, key: &[u8]) {
+        lsm::Iter::seek(self, key);
+    }
+
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError> {
+        Ok(lsm::Iter::next(self)?)
     }
 }

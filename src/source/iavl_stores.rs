@@ -4,7 +4,7 @@
 //! can reproduce such an app hash. Where the operator agrees to leave them out, what binds source and target instead is the
 //! same hash over the IAVL stores alone, to which every pair contributes as before.
 
-use super::{Source, SourceError, StoreRoot};
+use super::{Scan, Source, SourceError, StoreRoot};
 use crate::{
     iavl::{Access, NodeReader},
     model::{CommitInfo, StoreInfo, StoreKey, Version},
@@ -60,6 +60,18 @@ impl Source for IavlStores {
 
     fn notes(&self) -> Vec<String> {
         self.source.notes()
+    }
+
+    fn records(&self, store: &StoreKey) -> Box<dyn Scan + Send + '_> {
+        self.source.records(store)
+    }
+
+    fn stores_on_disk(&self) -> Result<Vec<StoreKey>, SourceError> {
+        self.source.stores_on_disk()
+    }
+
+    fn recorded_versions(&self, each: &mut dyn FnMut(Version)) -> Result<(), SourceError> {
+        self.source.recorded_versions(each)
     }
 
     fn engine(&self) -> &'static str {

@@ -28,7 +28,7 @@ use crate::{
 
 pub use changes::{Changes, ChangesetFiles, Upgrades};
 pub use detect::{EngineKind, detect, open};
-pub use engine::{Engine, PointReader};
+pub use engine::{Engine, PointReader, Scan};
 pub use error::SourceError;
 pub use feed::{ChangesetFeed, Feed, RetainedVersions};
 pub use iavl_stores::{IavlStores, is_memory_store};
@@ -84,6 +84,23 @@ pub trait Source: Send + Sync {
 
     /// The engine's name, e.g. `goleveldb`.
     fn engine(&self) -> &'static str;
+
+    /// A walk over all records of one store, whatever they are, in the order of their keys; keys come without the store's
+    /// prefix, and a seek takes them so.
+    fn records(&self, store: &StoreKey) -> Box<dyn Scan + Send + '_>;
+
+    /// The stores that have records, ascending, whether or not a commit info names them. Skips from one to the next. A name
+    /// ends at its first slash.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    fn stores_on_disk(&self) -> Result<Vec<StoreKey>, SourceError>;
+
+    /// Hands out the versions that have a commit info record, in no order; the records are not looked at.
+    ///
+    /// # Errors
+    /// The database could not be read.
+    fn recorded_versions(&self, each: &mut dyn FnMut(Version)) -> Result<(), SourceError>;
 
     /// About how many bytes on disk one store takes, everything included.
     fn approximate_bytes(&self, store: &StoreKey) -> u64;

@@ -1,6 +1,6 @@
 //! The rootmulti layout of store/v1: `s/latest`, `s/<version>`, and one IAVL tree per store under `s/k:<store>/`.
 
-use super::{Engine, PointReader, Source, SourceError, StoreRoot, commit_info};
+use super::{Engine, PointReader, Scan, Source, SourceError, StoreRoot, commit_info};
 use crate::{
     iavl::{Access, Node, NodeId, NodeKey, NodeReader, ReadError, RootRecord, leaf_hash},
     model::{CommitInfo, Hash, StoreKey, Version},
@@ -45,6 +45,17 @@ impl<E: Engine> Rootmulti<E> {
 
 fn store_prefix(store: &StoreKey) -> Vec<u8> {
     format!("s/k:{store}/").into_bytes()
+}
+
+/// From the first key of a store to the first behind it.
+fn store_range(store: &StoreKey) -> (Vec<u8>, Vec<u8>) {
+    let start = store_prefix(store);
+    let mut end = start.clone();
+    // "/" is the last byte of the prefix, so the key after it differs in that byte only.
+    if let Some(last) = end.last_mut() {
+        *last += 1;
+    }
+    (start, end)
 }
 
 /// The hash that the record of a node claims for it.
@@ -121,14 +132,56 @@ impl<E: Engine> Source for Rootmulti<E> {
         self.engine.name()
     }
 
-    fn approximate_bytes(&self, store: &StoreKey) -> u64 {
-        let start = store_prefix(store);
-        let mut end = start.clone();
-        // "/" is the last byte of the prefix, so the key after it differs in that byte only.
-        if let Some(last) = end.last_mut() {
-            *last += 1;
+    fn records(&self, store: &StoreKey) -> Box<dyn Scan + Send + '_> {
+        let (start, end) = store_range(store);
+        Box::new(StoreScan { scan: self.engine.scan(&start, &end), prefix: start.len(), key: start })
+    }
+
+    fn stores_on_disk(&self) -> Result<Vec<StoreKey>, SourceError> {
+        let mut scan = self.engine.scan(b"s/k:", b"s/k;");
+        let mut names = Vec::new();
+        while let Some((key, _)) = scan.next()? {
+            let rest = key.get(4..).unwrap_or_default();
+            let name = rest.split(|byte| *byte == b'/').next().unwrap_or_default();
+            // The byte after a slash is 0.
+            let behind = [b"s/k:", name, b"0"].concat();
+            names.push(StoreKey::from(String::from_utf8_lossy(name).into_owned()));
+            scan.seek(&behind);
         }
+        Ok(names)
+    }
+
+    fn recorded_versions(&self, each: &mut dyn FnMut(Version)) -> Result<(), SourceError> {
+        let mut scan = self.engine.scan(b"s/0", b"s/:");
+        while let Some((key, _)) = scan.next()? {
+            let version = key.get(2..).and_then(|digits| std::str::from_utf8(digits).ok()?.parse().ok());
+            version.into_iter().for_each(|version| each(Version(version)));
+        }
+        Ok(())
+    }
+
+    fn approximate_bytes(&self, store: &StoreKey) -> u64 {
+        let (start, end) = store_range(store);
         self.engine.approximate_bytes(&start, &end)
+    }
+}
+
+struct StoreScan<'a> {
+    scan: Box<dyn Scan + Send + 'a>,
+    key: Vec<u8>,
+    prefix: usize,
+}
+
+impl Scan for StoreScan<'_> {
+    fn seek(&mut self, key: &[u8]) {
+        self.key.truncate(self.prefix);
+        self.key.extend_from_slice(key);
+        self.scan.seek(&self.key);
+    }
+
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError> {
+        let pair = self.scan.next()?;
+        Ok(pair.map(|(key, value)| (key.get(self.prefix..).unwrap_or_default(), value)))
     }
 }
 

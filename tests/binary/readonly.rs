@@ -1,7 +1,7 @@
 //! The source is never written: names, contents and times of change stay.
 
 use crate::{
-    helper::{FIXTURES, Job, LEGACY, assert_unchanged, contents, copy, fresh, text, whole_history},
+    helper::{FIXTURES, Job, LEGACY, assert_unchanged, contents, copy, fresh, storeshift, text, whole_history},
     strace,
 };
 
@@ -14,6 +14,9 @@ fn no_command_changes_a_byte_a_name_or_a_time_in_the_source() {
         let before = contents(home.path());
         let job = Job::new(source.clone(), whole_history(name));
         job.command("plan", &[]).expect(0, &[]);
+        for options in [&[][..], &["--json"], &["--latest-only"]] {
+            storeshift(&[&["doctor", "--source", &text(&source)], options].concat()).expect(0, &[]);
+        }
         assert_unchanged(&before, &contents(home.path()));
         if strace::works() {
             strace::killed_at(&job.args("run", &[]), "fdatasync", 20).unwrap();

@@ -5,6 +5,7 @@
 //! directory with more sets (`small`, `pruned`, `initial`, `medium`), which are then judged like the fixtures.
 
 mod commitment;
+mod doctor;
 mod go;
 mod leveldb;
 mod live;

@@ -5,6 +5,7 @@
 
 mod carried;
 mod corpus;
+mod doctor;
 mod histories;
 mod journal;
 mod large;

@@ -2,7 +2,7 @@
 //! creating or changing anything, refuses what a node does not write, and hands out point look-ups.
 //!
 //! `open` owns what is checked before anything is read, with `manifest`, `log`, `logs` (that nothing is missing between tables
-//! and logs) and `footer` (which format a table has), `reader` the look-ups, `error` what RocksDB's words mean.
+//! and logs) and `footer` (which format a table has), `reader` the look-ups, `scan` the walks, `error` what RocksDB's words mean.
 
 mod error;
 mod footer;
@@ -12,10 +12,11 @@ mod manifest;
 mod open;
 mod options;
 mod reader;
+mod scan;
 #[cfg(test)]
 mod tests;
 
-use super::{Engine, PointReader, SourceError};
+use super::{Engine, PointReader, Scan, SourceError};
 use crate::iavl::Access;
 use rocksdb::{DB, Range, ReadOptions};
 use std::path::PathBuf;
@@ -53,6 +54,10 @@ impl Engine for Rocks {
 
     fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_> {
         Box::new(reader::Reader::new(self, access))
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8]) -> Box<dyn Scan + Send + '_> {
+        Box::new(scan::Walk::new(self, from, until))
     }
 
     fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64 {

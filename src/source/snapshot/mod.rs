@@ -15,7 +15,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use super::{Source, SourceError, StoreRoot};
+use super::{Scan, Source, SourceError, StoreRoot};
 use crate::{
     iavl::{Access, NodeKey, NodeReader, ReadError},
     model::{CommitInfo, StoreKey, Version},
@@ -178,6 +178,20 @@ impl Source for Snapshot {
         Ok(tally.map(root))
     }
 
+    fn records(&self, _: &StoreKey) -> Box<dyn Scan + Send + '_> {
+        // A snapshot has items, not records.
+        Box::new(NoRecords)
+    }
+
+    fn stores_on_disk(&self) -> Result<Vec<StoreKey>, SourceError> {
+        Ok(self.tally.stores.iter().map(|tally| tally.name.clone()).collect())
+    }
+
+    fn recorded_versions(&self, each: &mut dyn FnMut(Version)) -> Result<(), SourceError> {
+        each(self.directory.height);
+        Ok(())
+    }
+
     fn nodes(&self, store: &StoreKey, _: Access) -> Box<dyn NodeReader + Send + '_> {
         match self.spool.get() {
             Some(spool) => Box::new(spool.nodes(store)),
@@ -218,6 +232,17 @@ impl Source for Snapshot {
 }
 
 struct Unprepared;
+
+/// A walk over nothing.
+struct NoRecords;
+
+impl Scan for NoRecords {
+    fn seek(&mut self, _: &[u8]) {}
+
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError> {
+        Ok(None)
+    }
+}
 
 impl NodeReader for Unprepared {
     fn read(&mut self, _: NodeKey, _: &mut Vec<u8>) -> Result<bool, ReadError> {

@@ -1,0 +1,69 @@
+//! The command `doctor`: examines a database, shows progress, and ends in a report and an exit code.
+
+use super::{
+    args::DoctorArgs,
+    commands::{interruption, runtime},
+    diagnosis,
+    progress_bar::ProgressBar,
+    report,
+};
+use crate::{
+    doctor::{self, Interrupted, Report, Scope, Watch},
+    error::Error,
+    model::Version,
+    progress::Stop,
+    source,
+};
+use std::{sync::Arc, time::Duration};
+
+pub fn run(args: &DoctorArgs) -> Result<(), Error> {
+    let tuning = args.tuning()?;
+    let scope = Scope { at: args.at.map(Version), latest_only: args.latest_only };
+    let source = match source::open(&args.source, doctor::source_cache(tuning)) {
+        Ok(source) => source,
+        Err(error) if error.is_corruption() => return print(&doctor::unopened(&error), args),
+        Err(error) => return Err(error.into()),
+    };
+    let (watch, stop) = (Arc::new(Watch::default()), Stop::default());
+    let report = runtime()?.block_on(async {
+        let (seen, asked) = (Arc::clone(&watch), stop.clone());
+        let mut examining =
+            tokio::task::spawn_blocking(move || doctor::examine(source.as_ref(), scope, tuning, &seen, &asked));
+        tokio::spawn(async move {
+            interruption().await;
+            stop.ask("interrupted");
+        });
+        let mut bar = ProgressBar::new();
+        loop {
+            tokio::select! {
+                ended = &mut examining => {
+                    bar.clear();
+                    break ended.map_err(|_| Error::Invariant("examining panicked"));
+                }
+                () = tokio::time::sleep(Duration::from_millis(500)) => bar.show_examining(watch.standing()),
+            }
+        }
+    })?;
+    print(&report.map_err(interrupted)?, args)
+}
+
+fn print(report: &Report, args: &DoctorArgs) -> Result<(), Error> {
+    if args.json {
+        report::json(report);
+    } else {
+        diagnosis::print(report, &args.source);
+    }
+    if report.sound { Ok(()) } else { Err(Error::Diagnosed(report.verdict.clone())) }
+}
+
+fn interrupted(why: Interrupted) -> Error {
+    match why {
+        Interrupted::Stopped => Error::Stopped("nothing was written; nothing is kept of an examination".to_owned()),
+        Interrupted::Source(error) => Error::Source(error),
+        Interrupted::Read(error) => Error::Stopped(format!("the source could not be read: {error}")),
+        Interrupted::NoSuchVersion { .. } => Error::Blocked {
+            what: why.to_string(),
+            advice: "Nothing was written. Give a version that the database has, or none.".to_owned(),
+        },
+    }
+}
