@@ -10,6 +10,7 @@ mod go;
 mod leveldb;
 mod live;
 mod live_run;
+mod matrix;
 mod older_rocksdb;
 mod parity;
 mod pebble;

@@ -15,7 +15,7 @@ use std::{
 use storeshift::source::leveldb;
 
 /// Has `ldb` write all pairs of a goleveldb database.
-fn load(from: &Path, to: &Path, options: &[&str]) {
+pub fn load(from: &Path, to: &Path, options: &[&str]) {
     let mut ldb = Command::new("ldb")
         .args(["load", "--hex", "--create_if_missing", &format!("--db={}", text(to))])
         .args(options)
@@ -35,7 +35,7 @@ fn load(from: &Path, to: &Path, options: &[&str]) {
 
 /// What a target holds: SC pairs, and SS records with their versions.
 #[derive(PartialEq)]
-struct Records {
+pub struct Records {
     pairs: Vec<(Vec<u8>, Vec<u8>)>,
     entries: Vec<(Vec<u8>, u64, Option<Vec<u8>>)>,
 }
@@ -47,13 +47,20 @@ fn records(set: &Set, source: &Path) -> Records {
     let printed = check(&mut run);
     let app_hash = set.version(set.latest())["app_hash"].as_str().unwrap();
     assert!(printed.contains(app_hash), "{printed}");
-    let (mut pairs, mut entries) = (Vec::new(), Vec::new());
-    reader::pairs(&dir.path().join("sc"), |key, value| pairs.push((key.to_vec(), value.to_vec())));
-    reader::entries(&dir.path().join("ss"), |entry| {
-        entries.push((entry.key.to_vec(), entry.version, entry.value.map(<[u8]>::to_vec)));
-    });
-    entries.sort();
-    Records { pairs, entries }
+    Records::of(dir.path())
+}
+
+impl Records {
+    /// Of a finished target.
+    pub fn of(target: &Path) -> Records {
+        let (mut pairs, mut entries) = (Vec::new(), Vec::new());
+        reader::pairs(&target.join("sc"), |key, value| pairs.push((key.to_vec(), value.to_vec())));
+        reader::entries(&target.join("ss"), |entry| {
+            entries.push((entry.key.to_vec(), entry.version, entry.value.map(<[u8]>::to_vec)));
+        });
+        entries.sort();
+        Records { pairs, entries }
+    }
 }
 
 #[test]

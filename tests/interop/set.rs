@@ -132,6 +132,11 @@ impl Set {
         self.expected["latest_version"].as_u64().unwrap()
     }
 
+    /// The oldest version that can be read.
+    pub fn oldest(&self) -> u64 {
+        self.oldest.unwrap()
+    }
+
     /// What is expected of a version.
     pub fn version(&self, version: u64) -> &Value {
         let versions = self.expected["versions"].as_array().unwrap();
@@ -144,7 +149,7 @@ impl Set {
     }
 
     /// Whether SDK 0.46, which counted memory stores into the app hash, committed any of its versions.
-    fn has_memory_stores(&self) -> bool {
+    pub fn has_memory_stores(&self) -> bool {
         self.expected["versions"].as_array().unwrap().iter().any(|version| version.get("iavl_hash").is_some())
     }
 

@@ -44,7 +44,7 @@ pub struct Rocks {
 
 impl Engine for Rocks {
     fn name(&self) -> &'static str {
-        "rocksdb"
+        "RocksDB"
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
