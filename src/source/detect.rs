@@ -193,7 +193,9 @@ mod tests {
     fn engines_are_told_apart_by_what_their_directories_have() {
         use EngineKind::{Goleveldb, Pebble, RocksDb};
         let current = ("CURRENT", "MANIFEST-000001\n");
-        let cases: [(&[(&str, &str)], Result<EngineKind, &[&str]>); 12] = [
+        /// Names and contents of files; the engine, or words of the refusal.
+        type Case<'a> = (&'a [(&'a str, &'a str)], Result<EngineKind, &'a [&'a str]>);
+        let cases: [Case<'_>; 12] = [
             (&[current, ("000002.log", "")], Ok(Goleveldb)),
             (&[current, ("000005.ldb", "")], Ok(Goleveldb)),
             (&[current, ("OPTIONS-000003", PEBBLE), ("000005.sst", "")], Ok(Pebble)),
