@@ -18,7 +18,7 @@ use crate::{
     model::{CommitInfo, Hash, StoreKey, Version},
 };
 
-pub use engine::{Engine, PointReader, Scan};
+pub use engine::{Engine, Pair, PointReader, Scan};
 pub use error::SourceError;
 pub use feed::{Feed, RetainedVersions};
 pub use iavl_stores::{IavlStores, is_memory_store};
