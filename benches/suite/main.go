@@ -35,13 +35,18 @@ var sets = map[string]string{
 	"history":     "mkbig -keys 100000 -versions 201 -updates 1000",
 	"versions10k": "mkbig -keys 100000 -versions 10001 -updates 50",
 	"legacy":      ofV0,
+	"m1-pebble":   "convert -backend pebbledb" + of + "m1",
+	"m1-rocks":    "ldb load" + of + "m1",
 	"mixed":       ofV0 + then + "mkv1 -continue -versions 8 -every 1000 -changesets 8 -extra 0",
 }
 
 const then = " then "
 
+// of makes a set the copy of another one, on another engine.
+const of = " of "
+
 // known are the parts, in the order in which they are measured.
-var known = []string{"warm", "cold", "picture", "curves", "formats", "limits", "sync", "resume", "reads", "micro"}
+var known = []string{"warm", "cold", "picture", "curves", "formats", "engines", "limits", "sync", "resume", "reads", "micro"}
 
 var about = map[string]string{
 	"medium":    "1 M keys, 40 versions",
@@ -51,6 +56,8 @@ var about = map[string]string{
 	"skew":      "1 M keys, 95 % in one store",
 	"values":    "values of 8 B to 4 MiB",
 	"scattered": "1 M keys, 95 % in one store, last written in any of 500 versions",
+	"m1-pebble": "the same on PebbleDB",
+	"m1-rocks":  "the same on RocksDB, written by 7.8",
 	"legacy":    "IAVL 0.19: 8 versions",
 	"mixed":     "IAVL 0.19, then 1.2: 8 versions of each",
 }
@@ -124,6 +131,7 @@ func (s *suite) measureAll(do []string) error {
 		{"picture", s.picture},
 		{"curves", s.curves},
 		{"formats", s.formats},
+		{"engines", s.engines},
 		{"limits", s.limits},
 		{"sync", s.sync},
 		{"resume", s.resume},
@@ -183,6 +191,12 @@ func (s *suite) source(set string) (string, error) {
 		if err := os.RemoveAll(making); err != nil {
 			return "", err
 		}
+		if command, original, ok := strings.Cut(sets[set], of); ok {
+			if err := s.copyOf(command, original, making); err != nil {
+				return "", err
+			}
+			return filepath.Join(dir, "application.db"), os.Rename(making, dir)
+		}
 		for _, command := range strings.Split(sets[set], then) {
 			words := strings.Fields(command)
 			out, err := exec.CommandContext(untilStopped, filepath.Join(s.oracle, words[0]), append(words[1:], "-out", making)...).CombinedOutput()
@@ -215,7 +229,11 @@ func (s *suite) runGo(source string, cold bool) (cost, error) {
 		return cost{}, err
 	}
 	sc, ss := filepath.Join(dir, "sc.db"), filepath.Join(dir, "ss")
-	c, out, err := measure("", filepath.Join(s.oracle, "gomigrate"), "-from", source, "-to", sc, "-ss", ss)
+	backend := "goleveldb"
+	if strings.HasSuffix(filepath.Dir(source), "-pebble") {
+		backend = "pebbledb"
+	}
+	c, out, err := measure("", filepath.Join(s.oracle, "gomigrate"), "-from-backend", backend, "-from", source, "-to", sc, "-ss", ss)
 	if err != nil {
 		return c, err
 	}
@@ -239,6 +257,9 @@ func (s *suite) runStoreshift(source string, cold bool, before []string, flags .
 	command := append(slices.Clone(before), s.storeshift, "run", "--source", source, "--target", s.target())
 	if s.json {
 		command = append(command, "--json")
+	}
+	if filepath.Base(filepath.Dir(source)) == "legacy" { // cosmos-sdk v0.46 counts memory stores
+		command = append(command, "--leave-out-memory-stores")
 	}
 	c, out, err := measure(statusFile, append(command, flags...)...)
 	if err != nil {

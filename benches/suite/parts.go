@@ -120,14 +120,18 @@ func (s *suite) bySet(list []string, measured func(set string, f figures)) (*tab
 			}
 			f.storeshift = append(f.storeshift, c)
 		}
-		c, err := s.runGo(source, false)
-		if err != nil {
-			return nil, err
+		goes := func(of func(cost) float64) string { return "Go's binding is cgo" }
+		if !strings.HasSuffix(set, "-rocks") {
+			c, err := s.runGo(source, false)
+			if err != nil {
+				return nil, err
+			}
+			f.golang = append(f.golang, c)
+			goes = func(of func(cost) float64) string { return number(f.ratio(of), 2) }
 		}
-		f.golang = append(f.golang, c)
 		m := func(of func(cost) float64, digits int) string { return number(median(f.storeshift, of), digits) }
 		t.row(about[set], number(f.storeshift[0].pairs, 0), number(float64(sizeUnder(source))/1e6, 0), m(wallOf, 2), m(cpuOf, 2),
-			m(cost.nsPerKey, 0), m(cost.cpuPerKey, 0), m(rssOf, 0), number(median(f.storeshift, sizeOf)/1e6, 0), number(f.ratio(wallOf), 2), number(f.ratio(cpuOf), 2))
+			m(cost.nsPerKey, 0), m(cost.cpuPerKey, 0), m(rssOf, 0), number(median(f.storeshift, sizeOf)/1e6, 0), goes(wallOf), goes(cpuOf))
 		measured(set, f)
 	}
 	return t, nil

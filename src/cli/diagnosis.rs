@@ -91,6 +91,7 @@ fn line(finding: &Finding) {
 }
 
 fn stores(stores: &[StoreReport]) {
+    type Bytes = fn(&StoreReport) -> u64;
     println!("{:<24} {:>12} {:>25} {:>12} {:>10}", "store", "keys", "versions", "records", "bytes");
     for store in stores {
         let keys = match store.keys {
@@ -109,7 +110,7 @@ fn stores(stores: &[StoreReport]) {
     let sum = |of: fn(&StoreReport) -> u64| stores.iter().map(of).sum::<u64>();
     let (records, all) = (sum(|store| store.records.all().records), sum(|store| store.records.all().bytes));
     println!("{:<24} {:>12} {:>25} {records:>12} {:>10}", "all", sum(|s| s.keys.unwrap_or(0)), "", bytes(all));
-    let kinds: [(&str, fn(&StoreReport) -> u64); 6] = [
+    let kinds: [(&str, Bytes); 6] = [
         ("nodes and roots", |store| store.records.s.bytes),
         ("legacy nodes", |store| store.records.n.bytes),
         ("legacy roots", |store| store.records.r.bytes),

@@ -47,6 +47,9 @@ pub(super) struct Grown {
 /// Leaves that one worker is given at a stretch.
 const SPAN_LEAVES: u64 = 1 << 17;
 
+/// First ordinal, smallest and largest key of chunks.
+type Ends = Vec<(u64, Vec<u8>, Vec<u8>)>;
+
 /// What is known of one chunk.
 struct Piece {
     tree: usize,
@@ -73,7 +76,7 @@ pub(super) fn prove(exam: &Examination<'_>, version: Version, trees: &[Tree<'_>]
     let mut spans: Vec<Vec<Chunk>> = cuts.iter().flatten().flat_map(|cut| spans(&cut.chunks)).collect();
     spans.sort_by_key(|span| std::cmp::Reverse(span.iter().map(|chunk| chunk.leaves).sum::<u64>()));
     let leaf_bytes = AtomicU64::new(500);
-    let mut ends: Vec<Vec<(u64, Vec<u8>, Vec<u8>)>> = trees.iter().map(|_| Vec::new()).collect();
+    let mut ends: Vec<Ends> = trees.iter().map(|_| Vec::new()).collect();
     in_order(
         exam.workers(),
         spans.into_iter(),
@@ -299,7 +302,7 @@ fn top(
     tree: &Tree<'_>,
     cut: Option<&Cut>,
     known: HashMap<NodeId, Known>,
-    mut ends: Vec<(u64, Vec<u8>, Vec<u8>)>,
+    mut ends: Ends,
 ) -> Result<(bool, Option<u64>), Interrupted> {
     exam.heed_stop()?;
     let nodes = exam.source.nodes(tree.store, Access::Points);

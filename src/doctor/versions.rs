@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     iavl::{Access, NodeKey},
-    model::{ChunkSet, CommitInfo, StoreKey, Version},
+    model::{ChunkSet, CommitInfo, Hash, StoreKey, Version},
     source::SourceError,
 };
 use std::collections::BTreeMap;
@@ -57,8 +57,8 @@ pub(super) struct History {
     pub is_complete: bool,
 }
 
-/// Versions that one worker takes at a time, at most.
-const BATCH: usize = 64;
+/// Versions that are walked together.
+const BATCH: usize = 32;
 /// Ranges of excluded versions that are kept.
 const RANGES: usize = 1000;
 /// Versions with missing roots that are named.
@@ -105,19 +105,11 @@ impl History {
         }
         exam.watch.begin(Step::Walking, total);
         let names: Vec<StoreKey> = anchor.stores().into_iter().map(|(name, _)| name).collect();
-        let batches = batches(versions, (total as usize / exam.workers() / 4).clamp(1, BATCH));
-        in_order(
-            exam.workers(),
-            batches,
-            || Hands { exam, stores, walkers: BTreeMap::new() },
-            |hands, batch: Vec<Version>| {
-                batch.into_iter().map(|version| hands.judge(version, &names)).collect::<Result<Vec<_>, _>>()
-            },
-            |judged| {
-                exam.watch.advance(Step::Walking, judged.len() as u64);
-                judged.into_iter().for_each(|judged| self.take(exam, stores, judged));
-            },
-        )?;
+        for batch in batches(versions) {
+            let judged = judge_all(exam, stores, batch, &names)?;
+            exam.watch.advance(Step::Walking, judged.len() as u64);
+            judged.into_iter().for_each(|judged| self.take(exam, stores, judged));
+        }
         self.is_complete = true;
         Ok(())
     }
@@ -279,86 +271,118 @@ impl History {
     }
 }
 
-/// One worker's walkers.
-struct Hands<'x, 'a> {
-    exam: &'x Examination<'a>,
-    stores: &'a [Store],
-    walkers: BTreeMap<usize, Walker<'a>>,
-}
+/// A store, and its trees: their places among the versions, and the roots they must have.
+type Walk<'a> = (&'a Store, Vec<(usize, Version, Hash)>);
 
-impl<'a> Hands<'_, 'a> {
-    fn judge(&mut self, version: Version, names: &[StoreKey]) -> Result<Judged, Interrupted> {
-        self.exam.heed_stop()?;
-        let info = match self.exam.source.commit_info(version) {
-            Ok(Some(info)) => info,
-            Ok(None) => return Ok(self.without_info(version, names, None)),
-            Err(error) if error.is_corruption() => return Ok(self.without_info(version, names, Some(error))),
-            Err(error) => return Err(error.into()),
-        };
-        let verdict = self.verdict(&info)?;
-        Ok(Judged { version, memory: memory_stores(&info), verdict })
-    }
-
-    /// A version whose commit info is missing or damaged; that is damage where its trees are there.
-    fn without_info(&self, version: Version, names: &[StoreKey], error: Option<SourceError>) -> Judged {
-        let has_root =
-            |name: &&StoreKey| self.stores.iter().any(|store| store.name == **name && store.survey.has_root(version));
-        let having = names.iter().filter(has_root).count();
-        let verdict = if having < names.len() {
-            Verdict::Absent(names.iter().filter(|name| !has_root(name)).cloned().collect(), having)
-        } else {
-            let (kind, words) = match error {
-                None => (
-                    Kind::MissingCommitInfo,
-                    format!("there is no commit info of version {version}, although all stores have a root of it"),
-                ),
-                Some(error @ SourceError::Record { .. }) => (Kind::BadCommitInfo, error.to_string()),
-                Some(error) => (Kind::Unreadable, error.to_string()),
-            };
-            self.exam.findings.add(Finding::new(kind, words).version(version));
-            Verdict::Unfit("no commit info that can be read".to_owned())
-        };
-        Judged { version, memory: Vec::new(), verdict }
-    }
-
-    fn verdict(&mut self, info: &CommitInfo) -> Result<Verdict, Interrupted> {
-        let version = info.version;
-        let trees = trees_of(info);
-        let of = |name: &StoreKey| self.stores.iter().enumerate().find(|(_, store)| store.name == *name);
-        let lacking: Vec<StoreKey> = trees
-            .iter()
-            .filter(|(name, _)| {
-                of(name).is_none_or(|(_, store)| !store.survey.has_root(version) && store.survey.is_whole)
-            })
-            .map(|(name, _)| name.clone())
-            .collect();
-        if !lacking.is_empty() {
-            let having = trees.len() - lacking.len();
-            return Ok(Verdict::Absent(lacking, having));
-        }
-        if let Some((store, words)) = objections(info).into_iter().next() {
-            self.exam.findings.add(Finding::new(Kind::BadCommitInfo, words.clone()).store(&store).version(version));
-            return Ok(Verdict::Unfit(format!("store {store}: {words}")));
-        }
-        let mut unfit = None;
-        for (name, root) in &trees {
-            let (Some((index, store)), Some(expected)) = (of(name), *root) else { continue };
-            let exam = self.exam;
-            let walker = self.walkers.entry(index).or_insert_with(|| {
-                let nodes = exam.source.nodes(&store.name, Access::Points);
-                Walker::new(&store.name, nodes, store.marks.as_ref(), exam.findings, exam.stop)
-            });
-            let reason = match roots::examine(exam, store, walker, version, expected)? {
+/// Judges versions, newest first: first what their commit infos say, then tree by tree, each store's from the newest down, so
+/// that what is damaged in several is told of the newest, whoever is faster.
+fn judge_all(
+    exam: &Examination<'_>,
+    stores: &[Store],
+    versions: Vec<Version>,
+    names: &[StoreKey],
+) -> Result<Vec<Judged>, Interrupted> {
+    let judge = |(): &mut (), version| judge_info(exam, stores, version, names);
+    let mut judged: Vec<(Judged, Option<CommitInfo>)> = Vec::with_capacity(versions.len());
+    in_order(exam.workers(), versions.into_iter(), || (), judge, |one| judged.push(one))?;
+    let walks = stores.iter().map(|store| {
+        let trees = judged.iter().enumerate().filter_map(|(nth, (_, info))| {
+            let info = info.as_ref()?;
+            Some((nth, info.version, info.store(&store.name)?.root?))
+        });
+        (store, trees.collect::<Vec<_>>())
+    });
+    let walks: Vec<Walk<'_>> = walks.filter(|(_, trees)| !trees.is_empty()).collect();
+    let walk = |(): &mut (), (store, trees): Walk<'_>| {
+        let nodes = exam.source.nodes(&store.name, Access::Points);
+        let mut walker = Walker::new(&store.name, nodes, store.marks.as_ref(), exam.findings, exam.stop);
+        let mut unfit = Vec::new();
+        for (nth, version, expected) in trees {
+            exam.heed_stop()?;
+            let reason = match roots::examine(exam, store, &mut walker, version, expected)? {
                 State::Whole => continue,
                 State::Absent => "is unreadable",
                 State::Damaged => "is damaged",
                 State::Ghost => "was pruned; what is left of it is a ghost root",
                 State::Overwritten => "has the root of another version: IAVL 1.x wrote over it",
             };
-            unfit.get_or_insert_with(|| format!("store {name} {reason}"));
+            unfit.push((nth, format!("store {} {reason}", store.name)));
         }
-        Ok(unfit.map_or(Verdict::Whole, Verdict::Unfit))
+        Ok(unfit)
+    };
+    let mut unfit = Vec::new();
+    in_order(exam.workers(), walks.into_iter(), || (), walk, |found| unfit.extend(found))?;
+    let mut judged: Vec<Judged> = judged.into_iter().map(|(judged, _)| judged).collect();
+    for (nth, reason) in unfit {
+        if let Some(judged) = judged.get_mut(nth)
+            && matches!(judged.verdict, Verdict::Whole)
+        {
+            judged.verdict = Verdict::Unfit(reason);
+        }
     }
+    Ok(judged)
+}
+
+/// What the commit info of a version says; it comes along if the trees are to be walked.
+fn judge_info(
+    exam: &Examination<'_>,
+    stores: &[Store],
+    version: Version,
+    names: &[StoreKey],
+) -> Result<(Judged, Option<CommitInfo>), Interrupted> {
+    exam.heed_stop()?;
+    let info = match exam.source.commit_info(version) {
+        Ok(Some(info)) => info,
+        Ok(None) => return Ok((without_info(exam, stores, version, names, None), None)),
+        Err(error) if error.is_corruption() => {
+            return Ok((without_info(exam, stores, version, names, Some(error)), None));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let memory = memory_stores(&info);
+    let trees = trees_of(&info);
+    let lacks = |name: &StoreKey| {
+        let store = stores.iter().find(|store| store.name == *name);
+        store.is_none_or(|store| !store.survey.has_root(version) && store.survey.is_whole)
+    };
+    let lacking: Vec<StoreKey> = trees.iter().map(|(name, _)| name).filter(|name| lacks(name)).cloned().collect();
+    if !lacking.is_empty() {
+        let verdict = Verdict::Absent(lacking.clone(), trees.len() - lacking.len());
+        return Ok((Judged { version, memory, verdict }, None));
+    }
+    if let Some((store, words)) = objections(&info).into_iter().next() {
+        exam.findings.add(Finding::new(Kind::BadCommitInfo, words.clone()).store(&store).version(version));
+        let verdict = Verdict::Unfit(format!("store {store}: {words}"));
+        return Ok((Judged { version, memory, verdict }, None));
+    }
+    Ok((Judged { version, memory, verdict: Verdict::Whole }, Some(info)))
+}
+
+/// A version whose commit info is missing or damaged; that is damage where its trees are there.
+fn without_info(
+    exam: &Examination<'_>,
+    stores: &[Store],
+    version: Version,
+    names: &[StoreKey],
+    error: Option<SourceError>,
+) -> Judged {
+    let has_root = |name: &&StoreKey| stores.iter().any(|store| store.name == **name && store.survey.has_root(version));
+    let having = names.iter().filter(has_root).count();
+    let verdict = if having < names.len() {
+        Verdict::Absent(names.iter().filter(|name| !has_root(name)).cloned().collect(), having)
+    } else {
+        let (kind, words) = match error {
+            None => (
+                Kind::MissingCommitInfo,
+                format!("there is no commit info of version {version}, although all stores have a root of it"),
+            ),
+            Some(error @ SourceError::Record { .. }) => (Kind::BadCommitInfo, error.to_string()),
+            Some(error) => (Kind::Unreadable, error.to_string()),
+        };
+        exam.findings.add(Finding::new(kind, words).version(version));
+        Verdict::Unfit("no commit info that can be read".to_owned())
+    };
+    Judged { version, memory: Vec::new(), verdict }
 }
 
 /// All versions below one that have a root in any store, as ranges, ends excluded.
@@ -378,10 +402,10 @@ fn below(stores: &[Store], top: Version) -> Vec<(u64, u64)> {
 }
 
 /// The versions of ascending ranges, newest first, so many at a time.
-fn batches(versions: Vec<(u64, u64)>, size: usize) -> impl Iterator<Item = Vec<Version>> + Send {
+fn batches(versions: Vec<(u64, u64)>) -> impl Iterator<Item = Vec<Version>> {
     let mut all = versions.into_iter().rev().flat_map(|(start, end)| (start..end).rev().map(Version));
     std::iter::from_fn(move || {
-        let batch: Vec<Version> = all.by_ref().take(size).collect();
+        let batch: Vec<Version> = all.by_ref().take(BATCH).collect();
         (!batch.is_empty()).then_some(batch)
     })
 }

@@ -24,6 +24,9 @@ pub trait Engine: Send + Sync {
     fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64;
 }
 
+/// A key and its value, lent by a [`Scan`].
+pub type Pair<'a> = (&'a [u8], &'a [u8]);
+
 /// A walk over pairs in ascending order of keys.
 pub trait Scan {
     /// Goes on with the first pair at or above a key; the end of the walk stays where it is.
@@ -33,7 +36,7 @@ pub trait Scan {
     ///
     /// # Errors
     /// As [`Engine::get`].
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError>;
+    fn next(&mut self) -> Result<Option<Pair<'_>>, SourceError>;
 }
 
 /// Reads many keys that lie near each other; remembers where it is.
@@ -82,7 +85,7 @@ impl Scan for lsm::Iter {
         lsm::Iter::seek(self, key);
     }
 
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError> {
+    fn next(&mut self) -> Result<Option<Pair<'_>>, SourceError> {
         Ok(lsm::Iter::next(self)?)
     }
 }

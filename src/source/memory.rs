@@ -1,6 +1,6 @@
 //! The in-memory twin of an engine: a map of pairs, for tests and fuzzing.
 
-use super::{Engine, PointReader, Scan, SourceError};
+use super::{Engine, Pair, PointReader, Scan, SourceError};
 use crate::iavl::Access;
 use std::{
     collections::{BTreeMap, btree_map::Range},
@@ -53,7 +53,7 @@ impl Scan for MemoryScan<'_> {
         self.range = self.pairs.range::<[u8], _>((Bound::Included(from), until));
     }
 
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError> {
+    fn next(&mut self) -> Result<Option<Pair<'_>>, SourceError> {
         Ok(self.range.next().map(|(key, value)| (key.as_slice(), value.as_slice())))
     }
 }

@@ -28,7 +28,7 @@ use crate::{
 
 pub use changes::{Changes, ChangesetFiles, Upgrades};
 pub use detect::{EngineKind, detect, open};
-pub use engine::{Engine, PointReader, Scan};
+pub use engine::{Engine, Pair, PointReader, Scan};
 pub use error::SourceError;
 pub use feed::{ChangesetFeed, Feed, RetainedVersions};
 pub use iavl_stores::{IavlStores, is_memory_store};

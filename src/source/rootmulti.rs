@@ -1,6 +1,6 @@
 //! The rootmulti layout of store/v1: `s/latest`, `s/<version>`, and one IAVL tree per store under `s/k:<store>/`.
 
-use super::{Engine, PointReader, Scan, Source, SourceError, StoreRoot, commit_info};
+use super::{Engine, Pair, PointReader, Scan, Source, SourceError, StoreRoot, commit_info};
 use crate::{
     iavl::{Access, Node, NodeId, NodeKey, NodeReader, ReadError, RootRecord, leaf_hash},
     model::{CommitInfo, Hash, StoreKey, Version},
@@ -179,7 +179,7 @@ impl Scan for StoreScan<'_> {
         self.scan.seek(&self.key);
     }
 
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError> {
+    fn next(&mut self) -> Result<Option<Pair<'_>>, SourceError> {
         let pair = self.scan.next()?;
         Ok(pair.map(|(key, value)| (key.get(self.prefix..).unwrap_or_default(), value)))
     }

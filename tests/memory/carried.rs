@@ -18,7 +18,7 @@ use storeshift::{
     iavl::{Access, Claim, NodeKey, prove},
     model::{CommitInfo, StoreKey, Version},
     plan::{At, Parts, Plan, Tuning},
-    source::{Engine, MemoryEngine, PointReader, Rootmulti, Source as _, SourceError},
+    source::{Engine, MemoryEngine, PointReader, Rootmulti, Scan, Source as _, SourceError},
     target::{Commitment as _, MemoryStorage, Outage, Storage as _},
 };
 
@@ -245,6 +245,10 @@ impl Engine for Counting {
 
     fn reader(&self, _: Access) -> Box<dyn PointReader + Send + '_> {
         Box::new(self.clone())
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8]) -> Box<dyn Scan + Send + '_> {
+        self.0.scan(from, until)
     }
 
     fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64 {

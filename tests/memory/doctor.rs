@@ -29,9 +29,12 @@ fn migratable(report: &Report) -> Vec<(u64, u64, bool)> {
     report.migratable.iter().map(|range| (range.first, range.last, range.leave_out_memory_stores)).collect()
 }
 
+/// A fixture, the versions that can be migrated, the kinds of notices.
+type Expected = (&'static str, &'static [(u64, u64, bool)], &'static [Kind]);
+
 #[test]
 fn every_fixture_is_sound_and_the_versions_that_can_be_migrated_are_those_it_was_made_with() {
-    let expected: [(&str, &[(u64, u64, bool)], &[Kind]); 14] = [
+    let expected: [Expected; 14] = [
         ("small", &[(1, 20, false)], &[Kind::DeletedStore]),
         ("pruned", &[(18, 25, false)], &[]),
         ("initial", &[(1_000_005, 1_000_017, false)], &[]),
@@ -175,6 +178,8 @@ fn rewrite(engine: &mut MemoryEngine, at: NodeKey, change: impl FnOnce(&mut Node
     engine.pairs.insert(place(at), new);
 }
 
+type Plant<'a> = &'a dyn Fn(&mut MemoryEngine);
+
 #[test]
 fn each_kind_of_damage_in_a_node_is_called_by_its_name_and_by_no_other() {
     let chain = chain();
@@ -183,7 +188,7 @@ fn each_kind_of_damage_in_a_node_is_called_by_its_name_and_by_no_other() {
     let low = nodes.iter().filter(|(_, height, ..)| *height == 2).nth(200).unwrap().0;
     for at in [top, low] {
         let high = nodes.iter().find(|node| node.0 == at).unwrap().3.unwrap();
-        let cases: [(Kind, &dyn Fn(&mut MemoryEngine)); 8] = [
+        let cases: [(Kind, Plant<'_>); 8] = [
             (Kind::WrongHash, &|engine| {
                 rewrite(engine, at, |node| {
                     if let Node::Inner { hash, .. } = node {
@@ -265,8 +270,8 @@ fn damage_in_an_old_version_leaves_the_newer_ones_to_be_migrated() {
     let prefix = b"s/k:bank/s";
     let old = chain.engine.pairs.keys().filter(|key| key.starts_with(prefix));
     let old = old.filter_map(|key| NodeKey::from_bytes(&key[9..])).filter(|key| key.version.0 == 1);
-    let old = old.filter(|key| matches!(Node::decode(&record(&chain.engine, *key)), Ok(Node::Leaf { .. })));
-    let gone = old.filter(|key| !newest.contains(key)).last().unwrap();
+    let mut old = old.filter(|key| matches!(Node::decode(&record(&chain.engine, *key)), Ok(Node::Leaf { .. })));
+    let gone = old.rfind(|key| !newest.contains(key)).unwrap();
     let report = after(&chain, |engine| drop(engine.pairs.remove(&place(gone))));
     let damages = damages(&report);
     assert_eq!(damages.len(), 1, "{damages:#?}");

@@ -10,7 +10,7 @@ use storeshift::{
     Kind, Outcome,
     iavl::Access,
     plan::{Parts, Plan, Tuning},
-    source::{Engine, MemoryEngine, PointReader, Rootmulti, SourceError},
+    source::{Engine, MemoryEngine, PointReader, Rootmulti, Scan, SourceError},
     target::Outage,
 };
 
@@ -28,6 +28,10 @@ impl Engine for Says {
 
     fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_> {
         self.0.reader(access)
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8]) -> Box<dyn Scan + Send + '_> {
+        self.0.scan(from, until)
     }
 
     fn approximate_bytes(&self, _: &[u8], _: &[u8]) -> u64 {

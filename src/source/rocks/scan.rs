@@ -1,7 +1,7 @@
 //! A walk over pairs in the order of their keys.
 
 use super::{Rocks, RocksError, options};
-use crate::source::{Scan, SourceError};
+use crate::source::{Pair, Scan, SourceError};
 use rocksdb::DBRawIterator;
 
 pub(super) struct Walk<'a> {
@@ -27,7 +27,7 @@ impl Scan for Walk<'_> {
         self.is_fresh = true;
     }
 
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError> {
+    fn next(&mut self) -> Result<Option<Pair<'_>>, SourceError> {
         if !std::mem::take(&mut self.is_fresh) && self.records.valid() {
             self.records.next();
         }

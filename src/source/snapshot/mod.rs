@@ -15,7 +15,7 @@ mod stream;
 #[cfg(test)]
 mod tests;
 
-use super::{Scan, Source, SourceError, StoreRoot};
+use super::{Pair, Scan, Source, SourceError, StoreRoot};
 use crate::{
     iavl::{Access, NodeKey, NodeReader, ReadError},
     model::{CommitInfo, StoreKey, Version},
@@ -239,7 +239,7 @@ struct NoRecords;
 impl Scan for NoRecords {
     fn seek(&mut self, _: &[u8]) {}
 
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>, SourceError> {
+    fn next(&mut self) -> Result<Option<Pair<'_>>, SourceError> {
         Ok(None)
     }
 }
