@@ -1,8 +1,8 @@
 //! The doctor: examines a store/v1 database, names all that is wrong with it, and says which versions can be migrated.
 //!
-//! [`survey`] walks over all records once; [`trees`] proves the newest version completely and [`versions`] what each older
-//! one has of its own, both by [`walk`] where something is wrong; [`leftovers`] tells what no version needs. All of it ends
-//! in a [`Report`]. Nothing is written, and no target is needed.
+//! `survey` walks over all records once; `trees` proves the newest version completely and `versions` what each older one has
+//! of its own, both by `walk` where something is wrong; `leftovers` tells what no version needs. All of it ends in a
+//! [`Report`]. Nothing is written, and no target is needed.
 
 mod anchor;
 mod below;

@@ -1,7 +1,7 @@
 //! The survey: one walk over all records of a store, whatever they are.
 //!
 //! Owns what can be said without following a pointer: how much there is of each kind, which versions have root records, what
-//! lies beyond `s/latest`. Hands the layout of the nodes to [`Marks`](super::marks::Marks).
+//! lies beyond `s/latest`. Hands the layout of the nodes to `Marks`.
 
 use super::{
     finding::{Finding, Findings, Kind},
