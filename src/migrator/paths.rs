@@ -23,12 +23,16 @@ fn keep_apart(paths: &Paths) -> Result<(), Error> {
             advice: "Nothing was changed. The source is never written: choose a directory beside it.".to_owned(),
         });
     }
-    if paths.target.starts_with(&paths.source) || paths.source.starts_with(&paths.target) {
+    let read = [("source", Some(&paths.source)), ("changesets", paths.changesets.as_ref())];
+    for (name, path) in read.into_iter().filter_map(|(name, path)| Some((name, path?))) {
+        if !paths.target.starts_with(path) && !path.starts_with(&paths.target) {
+            continue;
+        }
         return Err(Error::Blocked {
             what: format!(
-                "the target {} and the source {} lie inside each other",
+                "the target {} and the {name} {} lie inside each other",
                 paths.target.display(),
-                paths.source.display()
+                path.display()
             ),
             advice: "Nothing was changed. The source is never written: choose a target directory elsewhere.".to_owned(),
         });

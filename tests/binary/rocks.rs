@@ -4,7 +4,7 @@
 use crate::helper::{FIXTURES, Job, baseline, copy, files, fixture, flip, fresh, offsets, text};
 use rocksdb::{BlockBasedOptions, DB, DBCompressionType, Options, WriteBatch};
 use std::{fs, path::Path};
-use storeshift::source::leveldb;
+use storeshift::source::{leveldb, pebble};
 
 /// How RocksDB is to write a copy.
 struct Shape {
@@ -33,7 +33,8 @@ fn rewrite(from: &Path, to: &Path, shape: &Shape) {
     blocks.set_bloom_filter(10.0, false);
     options.set_block_based_table_factory(&blocks);
     let db = DB::open(&options, to).unwrap();
-    let source = leveldb::open(from, Default::default()).unwrap();
+    let open = if from.ends_with("pebble/application.db") { pebble::open } else { leveldb::open };
+    let source = open(from, Default::default()).unwrap();
     for round in 0..2 {
         let mut pairs = source.iter(b"", None);
         let mut nth = 0;
