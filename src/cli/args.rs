@@ -149,6 +149,10 @@ pub struct DoctorArgs {
     /// Prove the newest version only, and do not walk older ones
     #[arg(long, conflicts_with = "at")]
     pub latest_only: bool,
+    /// A node has the database open: examine a checkpoint, made of hard links in this directory (on the database's disk) and
+    /// removed afterwards
+    #[arg(long, value_name = "DIR")]
+    pub checkpoint: Option<PathBuf>,
     /// Print JSON; names are stable
     #[arg(long)]
     pub json: bool,

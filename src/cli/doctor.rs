@@ -10,18 +10,30 @@ use super::{
 use crate::{
     doctor::{self, Interrupted, Report, Scope, Watch},
     error::Error,
+    migrator,
     model::Version,
     progress::Stop,
-    source,
+    source::{self, SourceError},
 };
 use std::{sync::Arc, time::Duration};
 
 pub fn run(args: &DoctorArgs) -> Result<(), Error> {
     let tuning = args.tuning()?;
     let scope = Scope { at: args.at.map(Version), latest_only: args.latest_only };
-    let source = match source::open(&args.source, doctor::source_cache(tuning)) {
+    let checkpoint = args.checkpoint.as_ref();
+    let held = checkpoint.map(|directory| migrator::checkpoint_in(&args.source, directory, tuning)).transpose()?;
+    let path = held.as_ref().map_or(args.source.as_path(), |(path, _)| path.as_path());
+    let source = match source::open(path, doctor::source_cache(tuning)) {
         Ok(source) => source,
         Err(error) if error.is_corruption() => return print(&doctor::unopened(&error), args),
+        Err(error @ SourceError::InUse(_)) => {
+            return Err(Error::Blocked {
+                what: error.to_string(),
+                advice: "Nothing was written. With --checkpoint DIR, a directory on the same disk, a checkpoint of it is examined \
+                         while the node goes on."
+                    .to_owned(),
+            });
+        }
         Err(error) => return Err(error.into()),
     };
     let (watch, stop) = (Arc::new(Watch::default()), Stop::default());

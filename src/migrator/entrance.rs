@@ -11,7 +11,12 @@ use crate::{
     },
     target::Place,
 };
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+pub use reading::Held;
 
 /// A source, and the feed of the versions after the snapshot.
 pub type Entered = (Arc<dyn Source>, Box<dyn Feed>);
@@ -58,7 +63,7 @@ pub struct Peek {
     /// The versions after it.
     pub feed: Box<dyn Feed>,
     /// What keeps it readable.
-    pub(super) held: reading::Held,
+    pub(super) held: Held,
 }
 
 impl Peek {
@@ -76,6 +81,17 @@ impl Peek {
 /// It could not be read, or no checkpoint of it could be made; or a snapshot has no trusted app hash.
 pub fn peek(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Peek, Error> {
     look(paths, plan, plan.app_hash, tuning)
+}
+
+/// Where to read a database for a moment that a node may have open: a checkpoint of it in this directory, which goes with what is
+/// returned. The directory is made if need be, and goes too if it was.
+///
+/// # Errors
+/// No checkpoint of it could be made; tables are linked for it, never copied.
+pub fn checkpoint_in(source: &Path, directory: &Path, tuning: Tuning) -> Result<(PathBuf, Held), Error> {
+    let (source, target) = (source.to_owned(), directory.to_owned());
+    let paths = paths::resolved(&Paths { source, checkpoint: Some(target.clone()), target, changesets: None })?;
+    reading::for_a_moment(&paths, &Place::new(&paths.target), tuning)
 }
 
 /// As [`peek`], where the app hash is known that a snapshot must have.

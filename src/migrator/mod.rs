@@ -26,7 +26,7 @@ use crate::{
 };
 use std::{sync::Arc, time::Instant};
 
-pub use entrance::{Entered, Peek, peek};
+pub use entrance::{Entered, Held, Peek, checkpoint_in, peek};
 pub use estimate::{Estimate, StoreEstimate, estimate};
 pub use open::{abort, inspect, open};
 pub use recorder::Recorder;

@@ -103,7 +103,7 @@ fn take(source: &Path, into: &Path, tuning: Tuning, copies: bool) -> Result<Read
 }
 
 /// A checkpoint that goes when this is dropped, and directories that were made for it.
-pub(super) struct Held(Option<Checkpoint>, Vec<PathBuf>);
+pub struct Held(Option<Checkpoint>, Vec<PathBuf>);
 
 impl Held {
     pub(super) fn checkpoint(&self) -> Option<&Checkpoint> {

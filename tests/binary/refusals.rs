@@ -1,7 +1,10 @@
 //! What must be refused is refused with its exit code and in words, and nothing changes.
 
 use crate::{
-    helper::{Job, assert_unchanged, baseline, contents, copy, damage_tool, damaged, fixture, flip, fresh, offsets},
+    helper::{
+        Job, assert_unchanged, baseline, contents, copy, damage_tool, damaged, fixture, flip, fresh, offsets,
+        storeshift, text,
+    },
     strace,
 };
 use std::fs::{self, File};
@@ -377,4 +380,23 @@ fn legacy_versions_that_were_pruned_or_are_wrong_are_refused_by_name() {
     // IAVL 1.x wrote another root over the one of this version.
     let wrong = Job::of("mixed-clash", &["--at", "18"]);
     refused(&wrong, &[], 4, &["store shrunk", "at version 18 has the root", "its commit info says"]);
+}
+
+#[test]
+fn a_database_that_a_node_has_open_is_examined_through_a_checkpoint_only_and_that_goes_again() {
+    let home = fresh();
+    let source = home.path().join("application.db");
+    copy(&fixture("small"), &source);
+    // As goleveldb holds it.
+    let lock = File::create(source.join("LOCK")).unwrap();
+    lock.lock().unwrap();
+    let before = contents(home.path());
+    let source = text(&source);
+    storeshift(&["doctor", "--source", &source]).expect(4, &["has this database open", "--checkpoint DIR"]);
+    let checkpoint = home.path().join("beside");
+    storeshift(&["doctor", "--source", &source, "--checkpoint", &text(&checkpoint)]).expect(0, &[]);
+    assert!(!checkpoint.exists(), "what was made for the checkpoint is left");
+    // A link more is a change of a file's status, which is all there may be.
+    let names = |contents: &crate::helper::Contents| contents.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&before), names(&contents(home.path())));
 }

@@ -52,7 +52,8 @@ pub struct Migrated {
 pub fn all() -> Vec<Set> {
     let mut sets: Vec<Set> = FIXTURES.iter().map(|(name, _)| fixture(name)).collect();
     if let Some(data) = std::env::var_os("STORESHIFT_DATA") {
-        let known = ["small", "pruned", "initial", "medium", "pebble"].map(|name| Path::new(&data).join(name));
+        let known =
+            ["small", "pruned", "initial", "medium", "pebble", "v0", "mixed"].map(|name| Path::new(&data).join(name));
         let there: Vec<_> = known.into_iter().filter(|root| root.join("expected.json").exists()).collect();
         assert!(!there.is_empty(), "no set in {data:?}");
         sets.extend(there.into_iter().map(|root| Set::new(root, None)));
