@@ -5,8 +5,7 @@
 //! version only in its record; hashes are taken as those of current nodes.
 
 use super::{
-    Node, NodeError, NodeId,
-    node::MAX_HEIGHT,
+    Node, NodeError, NodeId, node,
     varint::{Fields, put_bytes, put_zz},
 };
 use crate::model::{Hash, Version};
@@ -18,17 +17,11 @@ use crate::model::{Hash, Version};
 /// What is wrong with the bytes.
 pub fn decode(hash: Hash, bytes: &[u8]) -> Result<(Version, Node<'_>), NodeError> {
     let mut fields = Fields::new(bytes);
-    let height = fields.zz().ok_or(NodeError("height is missing"))?;
-    let height = u8::try_from(height).ok().filter(|h| *h <= MAX_HEIGHT).ok_or(NodeError("height is not 0 to 127"))?;
-    let size = fields.zz().ok_or(NodeError("size is missing"))?;
-    let size = u64::try_from(size).map_err(|_| NodeError("size is negative"))?;
+    let (height, size) = node::height_and_size(&mut fields)?;
     let version = fields.zz().ok_or(NodeError("version is missing"))?;
     let version = Version(u64::try_from(version).map_err(|_| NodeError("version is negative"))?);
     let key = fields.bytes().ok_or(NodeError("key is cut short"))?;
     let node = if height == 0 {
-        if size != 1 {
-            return Err(NodeError("a leaf whose size is not 1"));
-        }
         Node::Leaf { key, value: fields.bytes().ok_or(NodeError("value is cut short"))? }
     } else {
         let mut child = || -> Result<NodeId, NodeError> {

@@ -55,16 +55,9 @@ impl<'a> Node<'a> {
     #[inline]
     pub fn decode(bytes: &'a [u8]) -> Result<Node<'a>, NodeError> {
         let mut fields = Fields::new(bytes);
-        let height = fields.zz().ok_or(NodeError("height is missing"))?;
-        let height =
-            u8::try_from(height).ok().filter(|h| *h <= MAX_HEIGHT).ok_or(NodeError("height is not 0 to 127"))?;
-        let size = fields.zz().ok_or(NodeError("size is missing"))?;
-        let size = u64::try_from(size).map_err(|_| NodeError("size is negative"))?;
+        let (height, size) = height_and_size(&mut fields)?;
         let key = fields.bytes().ok_or(NodeError("key is cut short"))?;
         let node = if height == 0 {
-            if size != 1 {
-                return Err(NodeError("a leaf whose size is not 1"));
-            }
             Node::Leaf { key, value: fields.bytes().ok_or(NodeError("value is cut short"))? }
         } else {
             let hash = fields.bytes().ok_or(NodeError("hash is cut short"))?;
@@ -108,6 +101,19 @@ impl<'a> Node<'a> {
             }
         }
     }
+}
+
+/// What every node record begins with, legacy ones too.
+#[inline]
+pub(super) fn height_and_size(fields: &mut Fields<'_>) -> Result<(u8, u64), NodeError> {
+    let height = fields.zz().ok_or(NodeError("height is missing"))?;
+    let height = u8::try_from(height).ok().filter(|h| *h <= MAX_HEIGHT).ok_or(NodeError("height is not 0 to 127"))?;
+    let size = fields.zz().ok_or(NodeError("size is missing"))?;
+    let size = u64::try_from(size).map_err(|_| NodeError("size is negative"))?;
+    if height == 0 && size != 1 {
+        return Err(NodeError("a leaf whose size is not 1"));
+    }
+    Ok((height, size))
 }
 
 fn decode_child(fields: &mut Fields<'_>, legacy: bool) -> Result<NodeId, NodeError> {
