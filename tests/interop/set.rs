@@ -160,6 +160,15 @@ impl Set {
         version.get("iavl_hash").unwrap_or(&version["app_hash"]).as_str().unwrap()
     }
 
+    /// Whether there are versions after those of the database, to be replayed on what comes of it.
+    pub fn has_live_versions(&self) -> bool {
+        self.expected["versions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|version| version["version"].as_u64() > Some(self.latest()))
+    }
+
     /// Whether looking at every version would take too long.
     pub fn is_large(&self) -> bool {
         self.stores(self.latest()).map(|(_, store)| store["keys"].as_u64().unwrap()).sum::<u64>() > MANY_KEYS

@@ -58,7 +58,8 @@ fn what_comes_of_a_snapshot_go_took_is_what_go_expects_and_go_commits_on_it() {
         let (sc, expected, replay) = (commitment(&target), set.file("expected.json"), set.file("changesets.bin"));
         let args = ["-sc", text(&sc), "-expected", text(&expected), "-replay", text(&replay)];
         let printed = go::run("goverify", &args, None);
-        assert!(printed.matches("is as expected").count() > 1, "{}: no version was replayed\n{printed}", set.name);
+        let as_expected = printed.matches("is as expected").count();
+        assert!(as_expected > usize::from(set.has_live_versions()), "{}: no version was replayed\n{printed}", set.name);
         judge_storage(&set, &target, height, height);
     }
 }
