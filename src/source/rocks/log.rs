@@ -5,9 +5,9 @@
 //! that were recycled, the log's number (4).
 
 use super::RocksError;
+use crate::source::lsm::log::{BLOCK, mask};
 use std::{fs::File, io::Read as _, path::Path};
 
-const BLOCK: usize = 32 << 10;
 /// Bytes of a record's begin that are handed out.
 pub(super) const BEGIN: usize = 64;
 
@@ -116,14 +116,26 @@ fn fragment(bytes: &[u8], number: u64) -> Found<'_> {
         }
         _ => true,
     };
+    let stored = u32::from_le_bytes([c0, c1, c2, c3]);
     if !of_this_log {
-        return Found::Older;
+        return if is_of_this_log(stored, kind, length, rest, number) { Found::Damaged } else { Found::Older };
     }
     let extra = if matches!(kind, 5..=8 | 11 | 131) { 4 } else { 0 };
     let Some((payload, after)) = rest.split_at_checked(length + extra) else { return Found::Cut };
-    let sum = crc32c::crc32c_append(crc32c::crc32c(&[kind]), payload);
-    if sum.rotate_right(15).wrapping_add(0xa282_ead8) != u32::from_le_bytes([c0, c1, c2, c3]) {
+    if checksum(kind, &[], payload) != stored {
         return Found::Damaged;
     }
     Found::Fragment(Fragment { kind, payload: payload.get(extra..).unwrap_or_default() }, after)
+}
+
+fn checksum(kind: u8, number: &[u8], payload: &[u8]) -> u32 {
+    mask(crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&[kind]), number), payload))
+}
+
+/// Whether a fragment that says it is another log's is this one's all the same, with damage in its kind or its number: then its
+/// checksum holds with what they must have been. RocksDB takes it for the end of the log.
+fn is_of_this_log(stored: u32, kind: u8, length: usize, rest: &[u8], number: u64) -> bool {
+    let plain = rest.get(..length).is_some_and(|payload| (1..=4).any(|kind| checksum(kind, &[], payload) == stored));
+    let recycled = rest.get(4..4 + length);
+    plain || recycled.is_some_and(|payload| checksum(kind, &(number as u32).to_le_bytes(), payload) == stored)
 }
