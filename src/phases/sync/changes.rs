@@ -6,9 +6,9 @@
 
 use super::{
     super::{PhaseError, Work, in_parallel},
-    grow::write_records,
     stretch::conclude,
     upgrade::drop_pairs,
+    written::{Lacking, lacking, push_committed, target_root, write_records},
 };
 use crate::{
     iavl::{Access, tree::Tree, tree::TreeError},
@@ -60,14 +60,7 @@ impl<'a> Replays<'a> {
         let gone = || PhaseError::Gone { version: from, what: "SC's commit info".to_owned() };
         let trees = self.sc()?;
         let before = trees.commit_info(from)?.ok_or_else(gone)?;
-        // A crash may leave one engine ahead of the other: up to there, only the other one is written.
-        let (mut sc, mut ss, mut end) = (Some(trees), self.target.ss.as_deref(), to);
-        if let Some(latest) = trees.latest()?.filter(|latest| *latest > from) {
-            (sc, end) = (None, end.min(latest));
-        }
-        if let Some(latest) = ss.map(Storage::latest).transpose()?.flatten().filter(|latest| *latest > from) {
-            (ss, end) = (None, end.min(latest));
-        }
+        let Lacking { sc, ss, end } = lacking(self.target, from, to)?;
         let sets = self.read(&before, from, end)?;
         let names = self.names(&before, &sets)?;
         let (mut grown, infos) = self.grow(from, &sets, names)?;
@@ -198,11 +191,7 @@ impl<'a> Replays<'a> {
         if begins {
             return Ok(Tree::load(None, at));
         }
-        let missing = || {
-            let what = format!("there is no root record of version {at}");
-            PhaseError::Verdict(crate::model::Verdict::Store { store: store.clone(), what })
-        };
-        let root = super::super::conclude::root_key(self.sc()?, store, at)?.ok_or_else(missing)?;
+        let root = target_root(self.sc()?, store, at)?;
         Ok(Tree::load(root, at))
     }
 
@@ -294,15 +283,7 @@ fn grow_store(
         }
         let committed = tree.commit(&mut nodes, set.version).map_err(broken)?;
         roots.push(committed.hash);
-        for (key, record) in committed.records {
-            let taken = records.push(|out| {
-                out.extend_from_slice(&record);
-                Some(key)
-            });
-            if taken.is_none() {
-                return Err(PhaseError::Bug("a stretch of changes is larger than a run can be"));
-            }
-        }
+        push_committed(&mut records, committed.records)?;
     }
     drop(nodes);
     Ok(Grown { store, tree, roots, records })

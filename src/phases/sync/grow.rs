@@ -3,9 +3,10 @@
 //! Takes what [`Growth`] proves and nothing else; hands a version for which that does not go to [`super::replay`].
 
 use super::{
-    super::{PhaseError, conclude::root_key},
+    super::PhaseError,
     replay::Replay,
     stretch::{STEEPEST, Stretch},
+    written::{target_root, write_records},
 };
 use crate::{
     iavl::{
@@ -14,13 +15,8 @@ use crate::{
     },
     model::{Hash, StoreKey, Version},
     source::StoreRoot,
-    target::Commitment,
 };
 use std::sync::{PoisonError, atomic::Ordering};
-
-/// So many bytes of one store are worth a table of their own, which is in its final place at once. Fewer go into files with
-/// those of other stores, which the engine has to merge; as tables they would be too many to be kept open.
-const TABLE_BYTES: usize = 1 << 20;
 
 /// What one worker keeps from store to store.
 #[derive(Default)]
@@ -144,22 +140,12 @@ impl StoreWork {
     }
 }
 
-/// Records of versions lie above all older ones of their store, so a table of them finds its final place at once.
-pub(super) fn write_records(
-    sc: &dyn Commitment,
-    store: &StoreKey,
-    records: &mut dyn RecordStream,
-    bytes: usize,
-) -> Result<(), PhaseError> {
-    if bytes >= TABLE_BYTES { Ok(sc.load(store, records, true)?()?) } else { Ok(sc.write_records(store, records)?) }
-}
-
 /// The store's tree at a version.
 fn find_trunk(stretch: &Stretch<'_>, store: &StoreKey, version: Version) -> Result<Trunk, PhaseError> {
     let hash = stretch.root(store, version);
     let source = stretch.source_root(store, version)?;
     let target = match stretch.sc {
-        Some(sc) => stretch.target_root(sc, store, version)?.map(NodeId::Current),
+        Some(sc) => target_root(sc, store, version)?.map(NodeId::Current),
         None => source,
     };
     Ok(Trunk { version, hash, root: source.zip(target) })
@@ -173,19 +159,6 @@ impl Stretch<'_> {
             StoreRoot::Empty => Ok(None),
             StoreRoot::Node { at, .. } => Ok(Some(at)),
         }
-    }
-
-    /// As [`Stretch::source_root`], in SC.
-    pub fn target_root(
-        &self,
-        sc: &dyn Commitment,
-        store: &StoreKey,
-        version: Version,
-    ) -> Result<Option<NodeKey>, PhaseError> {
-        root_key(sc, store, version)?.ok_or_else(|| {
-            let what = format!("there is no root record of version {version}");
-            PhaseError::Verdict(crate::model::Verdict::Store { store: store.clone(), what })
-        })
     }
 }
 

@@ -5,13 +5,15 @@
 //! what its tree grew by (`grow`). A version of a store for which that does not go is replayed (`replay`), which also
 //! tells who is at fault; stores that an upgrade begins or drops have their own way (`upgrade`).
 //!
-//! Versions that come as changes instead of trees are applied to SC's own trees (`changes`).
+//! Versions that come as changes instead of trees are applied to SC's own trees (`changes`). What the target has already, and how
+//! it is written, is the same for all (`written`).
 
 mod changes;
 mod grow;
 mod replay;
 mod stretch;
 mod upgrade;
+mod written;
 
 use super::{PhaseError, Work};
 use crate::{

@@ -3,7 +3,11 @@
 //! The long way, for what [`super::grow`] cannot take: a version larger than the memory for it, a tree that was not numbered as
 //! it grew, and data that does not prove. Source and target are read apart here, so an error says whose fault it is.
 
-use super::{super::PhaseError, grow::write_records, stretch::Stretch};
+use super::{
+    super::PhaseError,
+    stretch::Stretch,
+    written::{push_committed, target_root, write_records},
+};
 use crate::{
     iavl::{
         Access, Claim, ProveError,
@@ -72,7 +76,7 @@ impl<'a> Replay<'a> {
         let before = Version(version.0.saturating_sub(1));
         let mut tree = match self.tree.take() {
             Some(tree) if tree.version() == before => tree,
-            _ => Tree::load(self.stretch.target_root(sc, self.store, before)?, before),
+            _ => Tree::load(target_root(sc, self.store, before)?, before),
         };
         let mut nodes = sc.nodes(self.store, Access::Points)?;
         let broken = |why: TreeError| PhaseError::Tree { store: self.store.clone(), version, why: Box::new(why) };
@@ -100,15 +104,7 @@ impl<'a> Replay<'a> {
             return Err(PhaseError::Verdict(Verdict::Root { store, version, expected, found }));
         }
         let mut run = RecordRun::default();
-        for (key, record) in committed.records {
-            let taken = run.push(|out| {
-                out.extend_from_slice(&record);
-                Some(key)
-            });
-            if taken.is_none() {
-                return Err(PhaseError::Bug("one version of a store is larger than a run can be"));
-            }
-        }
+        push_committed(&mut run, committed.records)?;
         let bytes = run.size();
         drop(nodes);
         write_records(sc, self.store, &mut run.sorted(), bytes)?;

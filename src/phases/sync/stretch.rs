@@ -7,6 +7,7 @@ use super::{
     super::{PhaseError, Work, in_parallel},
     grow::StoreWork,
     upgrade,
+    written::{Lacking, lacking},
 };
 use crate::{
     model::{CommitInfo, Hash, StoreInfo, StoreKey, Verdict, Version},
@@ -102,23 +103,12 @@ impl<'a> Stretches<'a> {
 
     /// The versions after `from` that can be applied together: the same engines lack them, and no store begins or ends.
     fn begin(&self, from: Version, to: Version) -> Result<Stretch<'a>, PhaseError> {
-        let mut end = to.0.min(from.0 + self.versions);
-        let (mut sc, mut ss) = (self.target.sc.as_deref(), self.target.ss.as_deref());
-        // A crash may leave one engine ahead of the other: up to there, only the other one is written.
-        if let Some(latest) = sc.map(Commitment::latest).transpose()?.flatten()
-            && latest > from
-        {
-            (sc, end) = (None, end.min(latest.0));
-        }
-        if let Some(latest) = ss.map(Storage::latest).transpose()?.flatten()
-            && latest > from
-        {
-            (ss, end) = (None, end.min(latest.0));
-        }
+        let most = to.min(Version(from.0 + self.versions));
+        let Lacking { sc, ss, end } = lacking(self.target, from, most)?;
         let before = self.info(from)?;
         let mut infos = vec![self.info(from.next())?];
         if names(&infos).eq(names(std::slice::from_ref(&before))) {
-            for version in from.0 + 2..=end {
+            for version in from.0 + 2..=end.0 {
                 let info = self.info(Version(version))?;
                 if !names(&infos).eq(names(std::slice::from_ref(&info))) {
                     break;
