@@ -21,7 +21,9 @@ pub enum EngineKind {
 }
 
 impl EngineKind {
-    fn name(self) -> &'static str {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             EngineKind::Goleveldb => "goleveldb",
             EngineKind::Pebble => "PebbleDB",

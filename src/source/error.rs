@@ -4,7 +4,7 @@
 use super::rocks::RocksError;
 use super::{checkpoint::CheckpointError, lsm::LsmError};
 use crate::iavl::ReadError;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The source could not be read, or is not what storeshift can migrate. The source is unchanged in every case.
 #[derive(Debug, thiserror::Error)]
@@ -67,6 +67,12 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// What becomes of an error of the operating system.
+    pub(super) fn io(path: &Path, doing: &'static str) -> impl FnOnce(std::io::Error) -> SourceError {
+        let path = path.to_owned();
+        move |source| SourceError::Io { path, doing, source }
+    }
+
     /// Whether bytes on disk are damaged, as opposed to a failure that another try may not meet.
     #[must_use]
     pub fn is_corruption(&self) -> bool {

@@ -131,8 +131,8 @@ impl ChangesetFiles {
 
 /// Version, place and length of each record of a file.
 fn measure(path: &Path) -> Result<Vec<(Version, u64, u64)>, SourceError> {
-    let file = File::open(path).map_err(io_error(path, "open"))?;
-    let length = file.metadata().map_err(io_error(path, "look at"))?.len();
+    let file = File::open(path).map_err(SourceError::io(path, "open"))?;
+    let length = file.metadata().map_err(SourceError::io(path, "look at"))?.len();
     let mut measure = Measure::new(file, length);
     let mut records: Vec<(Version, u64, u64)> = Vec::new();
     loop {
@@ -149,15 +149,10 @@ fn measure(path: &Path) -> Result<Vec<(Version, u64, u64)>, SourceError> {
                 }
                 records.push((version, at, measure.at() - at));
             }
-            Err(MeasureError::Io(error)) => return Err(io_error(path, "read")(error)),
+            Err(MeasureError::Io(error)) => return Err(SourceError::io(path, "read")(error)),
             Err(MeasureError::Damaged(what)) => return Err(damaged(what)),
         }
     }
-}
-
-fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> SourceError {
-    let path = path.to_owned();
-    move |source| SourceError::Io { path, doing, source }
 }
 
 impl Changes for ChangesetFiles {
@@ -193,7 +188,7 @@ impl Changes for ChangesetFiles {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 return Err(damaged("is shorter than it was when the run began".to_owned()));
             }
-            Err(error) => return Err(io_error(&path, "read")(error)),
+            Err(error) => return Err(SourceError::io(&path, "read")(error)),
         }
         match record::decode(&bytes) {
             Ok(set) if set.version == version => Ok(set),

@@ -4,9 +4,10 @@
 //! Formats: goleveldb `session_record.go`, Pebble `internal/manifest/version_edit.go`, RocksDB `db/version_edit.cc`. The three
 //! share their first tags; what an engine does not write is refused rather than guessed at.
 
-use super::engine::Engine;
+use crate::source::detect::EngineKind;
 use crate::source::lsm::{
     Malformed,
+    bytes::Fields,
     log::{Record, Records},
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Adds up the edits of one manifest, also while it grows.
 #[derive(Debug)]
 pub(super) struct Edits {
-    engine: Engine,
+    engine: EngineKind,
     /// By level and number, as edits name tables: the file's number, which differs where a table is a part of a file.
     tables: BTreeMap<(u64, u64), u64>,
     /// Files by how many tables they hold: several where tables are parts of one file (Pebble).
@@ -27,7 +28,7 @@ pub(super) struct Edits {
 }
 
 impl Edits {
-    pub(super) fn new(engine: Engine) -> Edits {
+    pub(super) fn new(engine: EngineKind) -> Edits {
         Edits {
             engine,
             tables: BTreeMap::new(),
@@ -48,7 +49,8 @@ impl Edits {
             match records.next_into(&mut payload)? {
                 Record::Whole { offset } if offset < self.end => {}
                 Record::Whole { offset } => {
-                    let edit = Edit::decode(self.engine, &payload).map_err(|what| Malformed { at: offset, what })?;
+                    let edit =
+                        Edit::decode(self.engine, &payload).map_err(|wrong| Malformed { at: offset, ..wrong })?;
                     self.add(edit);
                     self.end = records.position();
                 }
@@ -128,68 +130,79 @@ const IGNORABLE: u64 = 1 << 13;
 const NOT_IGNORABLE: u64 = 1 << 6;
 
 impl Edit {
-    fn decode(engine: Engine, payload: &[u8]) -> Result<Edit, &'static str> {
-        let mut fields = Fields(payload);
+    fn decode(engine: EngineKind, payload: &[u8]) -> Result<Edit, Malformed> {
+        let mut fields = Fields::new(payload);
         let mut edit = Edit::default();
-        while !fields.0.is_empty() {
-            let tag = fields.number()?;
+        while !fields.is_empty() {
+            let tag = fields.uvarint()?;
             match (tag, engine) {
-                (1, _) => fields.skip()?,
-                (2, _) => edit.log = Some(fields.number()?),
-                (3 | 4 | 9, _) => drop(fields.number()?),
+                (1, _) => drop(fields.prefixed()?),
+                (2, _) => edit.log = Some(fields.uvarint()?),
+                (3 | 4 | 9, _) => drop(fields.uvarint()?),
                 (5, _) => {
-                    fields.number()?;
-                    fields.skip()?;
+                    fields.uvarint()?;
+                    fields.prefixed()?;
                 }
-                (6, _) => edit.deleted.push((fields.number()?, fields.number()?)),
-                (7, _) | (100 | 102 | 103, Engine::Pebble | Engine::RocksDb) | (104, Engine::Pebble) => {
+                (6, _) => edit.deleted.push((fields.uvarint()?, fields.uvarint()?)),
+                (7, _) | (100 | 102 | 103, EngineKind::Pebble | EngineKind::RocksDb) | (104, EngineKind::Pebble) => {
                     edit.table(tag, engine, &mut fields)?;
                 }
-                (105, Engine::Pebble) => edit.sizes.push((fields.number()?, fields.number()?)),
-                (106, Engine::Pebble) | (10 | 203, Engine::RocksDb) => drop(fields.number()?),
-                (200, Engine::RocksDb) if fields.number()? == 0 => {}
-                (200..=202, Engine::RocksDb) => return Err("has column families, and a node's database has none"),
-                (300, Engine::RocksDb) => drop(fields.number()?),
-                (400 | 401, Engine::RocksDb) => return Err("has blob files, and a node's database has none"),
-                (tag, Engine::RocksDb) if tag & IGNORABLE != 0 => fields.skip()?,
-                _ => return Err("a manifest field of another engine, or of a later release"),
+                (105, EngineKind::Pebble) => edit.sizes.push((fields.uvarint()?, fields.uvarint()?)),
+                (106, EngineKind::Pebble) | (10 | 203, EngineKind::RocksDb) => drop(fields.uvarint()?),
+                (200, EngineKind::RocksDb) if fields.uvarint()? == 0 => {}
+                (200..=202, EngineKind::RocksDb) => {
+                    return Err(Malformed::new(fields.at(), "has column families, and a node's database has none"));
+                }
+                (300, EngineKind::RocksDb) => drop(fields.uvarint()?),
+                (400 | 401, EngineKind::RocksDb) => {
+                    return Err(Malformed::new(fields.at(), "has blob files, and a node's database has none"));
+                }
+                (tag, EngineKind::RocksDb) if tag & IGNORABLE != 0 => drop(fields.prefixed()?),
+                _ => {
+                    return Err(Malformed::new(
+                        fields.at(),
+                        "a manifest field of another engine, or of a later release",
+                    ));
+                }
             }
         }
         Ok(edit)
     }
 
-    fn table(&mut self, tag: u64, engine: Engine, fields: &mut Fields<'_>) -> Result<(), &'static str> {
-        let (level, number) = (fields.number()?, fields.number()?);
-        if tag == 102 && fields.number()? != 0 {
-            return Err(ELSEWHERE);
+    fn table(&mut self, tag: u64, engine: EngineKind, fields: &mut Fields<'_>) -> Result<(), Malformed> {
+        let (level, number) = (fields.uvarint()?, fields.uvarint()?);
+        if tag == 102 && fields.uvarint()? != 0 {
+            return Err(Malformed::new(fields.at(), ELSEWHERE));
         }
-        let size = fields.number()?;
+        let size = fields.uvarint()?;
         let mut bounds = 2;
         if tag == 104 {
             // With range keys; a bit says whether there are bounds of point keys besides.
             bounds += if fields.byte()? & 1 != 0 { 2 } else { 0 };
         }
         for _ in 0..bounds {
-            fields.skip()?;
+            fields.prefixed()?;
         }
         if tag != 7 {
-            fields.number()?;
-            fields.number()?;
+            fields.uvarint()?;
+            fields.uvarint()?;
         }
         let mut whole = None;
         if matches!(tag, 103 | 104) {
             loop {
-                match fields.number()? {
+                match fields.uvarint()? {
                     1 => break,
-                    66 if engine == Engine::Pebble => whole = Some(fields.number()?),
+                    66 if engine == EngineKind::Pebble => whole = Some(fields.uvarint()?),
                     65 => {
                         let path = fields.prefixed()?;
                         if path != [0] {
-                            return Err(ELSEWHERE);
+                            return Err(Malformed::new(fields.at(), ELSEWHERE));
                         }
                     }
-                    field if field & NOT_IGNORABLE != 0 => return Err("a table has a field of a later release"),
-                    _ => fields.skip()?,
+                    field if field & NOT_IGNORABLE != 0 => {
+                        return Err(Malformed::new(fields.at(), "a table has a field of a later release"));
+                    }
+                    _ => drop(fields.prefixed()?),
                 }
             }
         }
@@ -202,37 +215,3 @@ impl Edit {
 }
 
 const ELSEWHERE: &str = "tables lie in another directory";
-const CUT: &str = "a manifest field is cut short";
-
-struct Fields<'a>(&'a [u8]);
-
-impl<'a> Fields<'a> {
-    fn byte(&mut self) -> Result<u8, &'static str> {
-        let (first, rest) = self.0.split_first().ok_or(CUT)?;
-        self.0 = rest;
-        Ok(*first)
-    }
-
-    fn number(&mut self) -> Result<u64, &'static str> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err("a number in the manifest is too long")
-    }
-
-    fn prefixed(&mut self) -> Result<&'a [u8], &'static str> {
-        let length = usize::try_from(self.number()?).map_err(|_| CUT)?;
-        let (field, rest) = self.0.split_at_checked(length).ok_or(CUT)?;
-        self.0 = rest;
-        Ok(field)
-    }
-
-    fn skip(&mut self) -> Result<(), &'static str> {
-        self.prefixed().map(drop)
-    }
-}

@@ -2,50 +2,39 @@
 //! are. Reads names and small files only.
 
 use super::{CheckpointError, error::io};
+use crate::source::{
+    detect::EngineKind,
+    lsm::listing::{manifest_number, number},
+};
 use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
 };
 
-/// The engine of a database.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Engine {
-    Goleveldb,
-    Pebble,
-    RocksDb,
-}
-
-impl Engine {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Engine::Goleveldb => "goleveldb",
-            Engine::Pebble => "PebbleDB",
-            Engine::RocksDb => "RocksDB",
-        }
-    }
-
+/// How the engines treat their files.
+impl EngineKind {
     /// Whether the log that the manifest names is always there. RocksDB may name one that it never made, or has removed since
     /// because nothing was in it.
     pub(super) fn names_a_log_that_is_there(self) -> bool {
-        self != Engine::RocksDb
+        self != EngineKind::RocksDb
     }
 
     /// Whether an old log may be overwritten to become a new one.
     pub(super) fn recycles_logs(self) -> bool {
-        self != Engine::Goleveldb
+        self != EngineKind::Goleveldb
     }
 
     /// Whether a table's number may be given to another table later. goleveldb does that with the highest one.
     pub(super) fn reuses_numbers(self) -> bool {
-        self == Engine::Goleveldb
+        self == EngineKind::Goleveldb
     }
 }
 
 /// What names a database's files right now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    pub(super) engine: Engine,
+    pub(super) engine: EngineKind,
     /// Name of the manifest in force.
     pub(super) manifest: String,
     /// `CURRENT`'s contents.
@@ -77,10 +66,10 @@ impl Head {
         // From format 2 on Pebble's CURRENT says nothing any more.
         let by_marker = marked("format-version").and_then(|(_, value)| value.parse::<u64>().ok()).unwrap_or(1) >= 2;
         let named = match marked("manifest") {
-            Some((_, name)) if engine == Engine::Pebble && by_marker => Some(name.to_owned()),
+            Some((_, name)) if engine == EngineKind::Pebble && by_marker => Some(name.to_owned()),
             _ => std::str::from_utf8(&head.current).ok().map(|text| text.trim_end_matches('\n').to_owned()),
         };
-        match named.filter(|name| number(name.strip_prefix("MANIFEST-").unwrap_or_default()).is_some()) {
+        match named.filter(|name| manifest_number(name).is_some()) {
             Some(manifest) => head.manifest = manifest,
             None => {
                 let path = directory.join("CURRENT");
@@ -128,15 +117,16 @@ pub(super) fn logs(directory: &Path) -> Result<Vec<u64>, CheckpointError> {
 }
 
 /// The names a table of this number may have.
-pub(super) fn table_names(engine: Engine, number: u64) -> Vec<String> {
+pub(super) fn table_names(engine: EngineKind, number: u64) -> Vec<String> {
     match engine {
-        Engine::Goleveldb => vec![format!("{number:06}.ldb"), format!("{number:06}.sst")],
-        Engine::Pebble | Engine::RocksDb => vec![format!("{number:06}.sst")],
+        EngineKind::Goleveldb => vec![format!("{number:06}.ldb"), format!("{number:06}.sst")],
+        EngineKind::Pebble | EngineKind::RocksDb => vec![format!("{number:06}.sst")],
     }
 }
 
-/// Which engine wrote a directory: of the two that keep `OPTIONS`, RocksDB alone has an `IDENTITY`.
-fn engine(directory: &Path, names: &[String]) -> Result<Engine, CheckpointError> {
+/// Which engine wrote a directory: of the two that keep `OPTIONS`, RocksDB alone has an `IDENTITY`. Told by names alone, unlike
+/// [`crate::source::detect`]: a node that is running may replace its `OPTIONS` at any moment.
+fn engine(directory: &Path, names: &[String]) -> Result<EngineKind, CheckpointError> {
     let has = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
     if !has(&|name| name == "CURRENT") {
         return Err(CheckpointError::Unsupported {
@@ -145,10 +135,10 @@ fn engine(directory: &Path, names: &[String]) -> Result<Engine, CheckpointError>
         });
     }
     if has(&|name| name == "IDENTITY") {
-        return Ok(Engine::RocksDb);
+        return Ok(EngineKind::RocksDb);
     }
     let pebble = has(&|name| name.starts_with("OPTIONS-") || name.starts_with("marker."));
-    Ok(if pebble { Engine::Pebble } else { Engine::Goleveldb })
+    Ok(if pebble { EngineKind::Pebble } else { EngineKind::Goleveldb })
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {
@@ -163,9 +153,4 @@ fn read_small(path: &PathBuf) -> Result<Option<Vec<u8>>, CheckpointError> {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io(path, "read")(error)),
     }
-}
-
-fn number(digits: &str) -> Option<u64> {
-    let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    if decimal { digits.parse().ok() } else { None }
 }

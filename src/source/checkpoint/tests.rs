@@ -1,12 +1,8 @@
 //! Checkpoints of databases that stand still: what is in them, what a crash leaves of them, what is refused. Those of databases
 //! that do not are raced in `tests/interop`.
 
-use super::{
-    edits::Edits,
-    engine::{Engine, Head},
-    *,
-};
-use crate::source::{leveldb, lsm::Options};
+use super::{edits::Edits, engine::Head, *};
+use crate::source::{detect::EngineKind, leveldb, lsm::Options};
 use tempfile::TempDir;
 
 fn fixture(name: &str) -> PathBuf {
@@ -140,7 +136,7 @@ const ADD: &[u8] = b"\x07\x01\x09\x64\x01a\x01b";
 
 #[test]
 fn a_manifest_is_followed_while_it_grows_and_cut_after_its_last_whole_record() {
-    let mut edits = Edits::new(Engine::Goleveldb);
+    let mut edits = Edits::new(EngineKind::Goleveldb);
     let all = manifest(&[b"\x02\x05", ADD, b"\x06\x01\x09\x07\x02\x09\x64\x01a\x01b", b"\x06\x02\x09", ADD]);
     let first = manifest(&[b"\x02\x05", ADD]).len();
     edits.read(&all[..first + 3]).unwrap();
@@ -157,7 +153,7 @@ fn a_manifest_is_followed_while_it_grows_and_cut_after_its_last_whole_record() {
 
 #[test]
 fn tables_of_pebble_that_are_parts_of_a_file_keep_it_live() {
-    let mut edits = Edits::new(Engine::Pebble);
+    let mut edits = Edits::new(EngineKind::Pebble);
     // A file of 7 bytes, and two tables that are parts of it.
     let part = |number: u8| [&b"\x67\x01"[..], &[number], b"\x03\x01a\x01b\x00\x00\x42\x32\x01"].concat();
     edits.read(&manifest(&[b"\x69\x32\x07", &part(9), &part(10), b"\x06\x01\x09"])).unwrap();
@@ -168,18 +164,18 @@ fn tables_of_pebble_that_are_parts_of_a_file_keep_it_live() {
 #[test]
 fn what_one_directory_does_not_hold_is_refused() {
     for (engine, record) in [
-        (Engine::RocksDb, &b"\xc8\x01\x01"[..]),
-        (Engine::RocksDb, b"\xc9\x01\x01c"),
-        (Engine::RocksDb, b"\x66\x01\x09\x01\x64\x01a\x01b\x00\x00"),
-        (Engine::RocksDb, b"\x67\x01\x09\x64\x01a\x01b\x00\x00\x41\x01\x02\x01"),
-        (Engine::RocksDb, b"\x90\x03\x01"),
-        (Engine::Goleveldb, b"\x67\x01\x09\x64\x01a\x01b\x00\x00\x01"),
-        (Engine::Pebble, b"\x07\x01\x09\x64\x05a"),
+        (EngineKind::RocksDb, &b"\xc8\x01\x01"[..]),
+        (EngineKind::RocksDb, b"\xc9\x01\x01c"),
+        (EngineKind::RocksDb, b"\x66\x01\x09\x01\x64\x01a\x01b\x00\x00"),
+        (EngineKind::RocksDb, b"\x67\x01\x09\x64\x01a\x01b\x00\x00\x41\x01\x02\x01"),
+        (EngineKind::RocksDb, b"\x90\x03\x01"),
+        (EngineKind::Goleveldb, b"\x67\x01\x09\x64\x01a\x01b\x00\x00\x01"),
+        (EngineKind::Pebble, b"\x07\x01\x09\x64\x05a"),
     ] {
         assert!(Edits::new(engine).read(&manifest(&[record])).is_err(), "{record:?}");
     }
     // One that any release may pass over.
-    Edits::new(Engine::RocksDb).read(&manifest(&[b"\x81\x40\x02id\xc8\x01\x00"])).unwrap();
+    Edits::new(EngineKind::RocksDb).read(&manifest(&[b"\x81\x40\x02id\xc8\x01\x00"])).unwrap();
 }
 
 #[test]
@@ -188,16 +184,16 @@ fn the_manifest_in_force_is_found_as_each_engine_finds_it() {
     let put = |name: &str, content: &str| fs::write(dir.path().join(name), content).unwrap();
     let head = || Head::read(dir.path()).unwrap().unwrap();
     put("CURRENT", "MANIFEST-000003\n");
-    assert_eq!((head().engine, head().manifest.as_str()), (Engine::Goleveldb, "MANIFEST-000003"));
+    assert_eq!((head().engine, head().manifest.as_str()), (EngineKind::Goleveldb, "MANIFEST-000003"));
     put("OPTIONS-000004", "[Version]\n  pebble_version=0.1\n");
     // A marker counts only from format 2 on.
     put("marker.manifest.000001.MANIFEST-000008", "");
-    assert_eq!((head().engine, head().manifest.as_str()), (Engine::Pebble, "MANIFEST-000003"));
+    assert_eq!((head().engine, head().manifest.as_str()), (EngineKind::Pebble, "MANIFEST-000003"));
     put("marker.format-version.000015.016", "");
     put("marker.manifest.000010.MANIFEST-000009", "");
     assert_eq!(head().manifest, "MANIFEST-000009");
     put("IDENTITY", "x");
-    assert_eq!((head().engine, head().manifest.as_str()), (Engine::RocksDb, "MANIFEST-000003"));
+    assert_eq!((head().engine, head().manifest.as_str()), (EngineKind::RocksDb, "MANIFEST-000003"));
     put("OPTIONS-000004", "[DBOptions]\n  wal_dir=/elsewhere/wal\n");
     assert!(matches!(engine::settings(dir.path()), Err(CheckpointError::Unsupported { .. })));
     put("CURRENT", "x");

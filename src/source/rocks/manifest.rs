@@ -6,6 +6,7 @@ use super::{
     RocksError,
     log::{End, walk},
 };
+use crate::iavl::varint::Fields;
 use std::path::{Path, PathBuf};
 
 /// The manifest's numbers.
@@ -51,39 +52,17 @@ fn current(directory: &Path) -> Result<PathBuf, RocksError> {
     }
 }
 
-/// The numbers at the begin of an edit.
-fn scalars(mut edit: &[u8], numbers: &mut Numbers) {
-    while let Some(tag) = varint(&mut edit) {
-        match tag {
+/// The numbers at the begin of an edit; `None` where it goes on with something else.
+fn scalars(edit: &[u8], numbers: &mut Numbers) -> Option<()> {
+    let mut fields = Fields::new(edit);
+    loop {
+        match fields.uv()? {
             // The comparator's name, the database's identity and what else older releases may skip.
-            1 | 8192.. => {
-                let Some(after) = varint(&mut edit).and_then(|length| edit.get(usize::try_from(length).ok()?..)) else {
-                    return;
-                };
-                edit = after;
-            }
-            2 | 3 | 4 | 9 | 10 | 203 => {
-                let Some(number) = varint(&mut edit) else { return };
-                match tag {
-                    2 => numbers.log = numbers.log.max(number),
-                    4 => numbers.sequence = numbers.sequence.max(number),
-                    _ => {}
-                }
-            }
-            _ => return,
+            1 | 8192.. => drop(fields.bytes()?),
+            2 => numbers.log = numbers.log.max(fields.uv()?),
+            4 => numbers.sequence = numbers.sequence.max(fields.uv()?),
+            3 | 9 | 10 | 203 => drop(fields.uv()?),
+            _ => return None,
         }
     }
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f).checked_shl(shift)?;
-        if byte & 0x80 == 0 {
-            return Some(value);
-        }
-    }
-    None
 }

@@ -101,14 +101,14 @@ impl Directory {
                 format!("is a snapshot of format {format}; this release reads formats 2 and 3"),
             ));
         }
-        let numbers = chunk_numbers(path).map_err(io_error(path, "list"))?;
+        let numbers = chunk_numbers(path).map_err(SourceError::io(path, "list"))?;
         let mut chunks = Vec::with_capacity(numbers.len());
         for (expected, number) in (0..).zip(numbers) {
             if number != expected {
                 return Err(damaged(path, format!("chunk {expected} is missing")));
             }
             let chunk = path.join(number.to_string());
-            let length = chunk.metadata().map_err(io_error(&chunk, "look at"))?.len();
+            let length = chunk.metadata().map_err(SourceError::io(&chunk, "look at"))?.len();
             chunks.push((chunk, length));
         }
         let mut directory =
@@ -148,11 +148,11 @@ impl Directory {
 
     /// store/v1 keeps metadata in a database beside the snapshots, store/v2 in files.
     fn find_metadata(&self) -> Result<Option<(PathBuf, Vec<u8>)>, SourceError> {
-        let real = self.path.canonicalize().map_err(io_error(&self.path, "find"))?;
+        let real = self.path.canonicalize().map_err(SourceError::io(&self.path, "find"))?;
         let Some(snapshots) = real.parent().and_then(Path::parent) else { return Ok(None) };
         let file = snapshots.join("metadata").join(format!("{:020}-{:08}", self.height.0, self.format));
         if file.is_file() {
-            let bytes = std::fs::read(&file).map_err(io_error(&file, "read"))?;
+            let bytes = std::fs::read(&file).map_err(SourceError::io(&file, "read"))?;
             return Ok(Some((file, bytes)));
         }
         let database = snapshots.join("metadata.db");
@@ -177,11 +177,6 @@ impl Directory {
         key.extend_from_slice(&self.format.to_be_bytes());
         Ok(metadata.get(&key)?.map(|bytes| (database, bytes)))
     }
-}
-
-fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> SourceError {
-    let path = path.to_owned();
-    move |source| SourceError::Io { path, doing, source }
 }
 
 /// Reads the chunks of a snapshot one after the other.
