@@ -194,6 +194,12 @@ impl Error {
             Error::Journal(JournalError::Newer { release, .. }) => {
                 return format!("Nothing was changed. Continue with storeshift {release} or later.");
             }
+            // Only `doctor` meets it: the other commands make their checkpoint by themselves.
+            Error::Source(SourceError::InUse(_)) => {
+                return "Nothing was written. With --checkpoint DIR, a directory on the same disk, a checkpoint of it is examined \
+                        while the node goes on."
+                    .to_owned();
+            }
             Error::Source(SourceError::Damaged { .. }) => {
                 return "The source is untouched, and nothing of the damaged part was written. Put a good copy in its place and \
                         run the same command again."

@@ -11,9 +11,11 @@ use crate::{
     machine::Phase,
     migrator::{self, Status},
     plan::Paths,
+    progress::Stop,
     source,
     target::Place,
 };
+use std::time::Duration;
 
 pub fn run(args: Args) -> Result<(), Error> {
     match args.command {
@@ -50,11 +52,7 @@ fn announce(paths: &Paths) {
 
 fn migrate(args: RunArgs) -> Result<(), Error> {
     let (paths, plan, tuning) = args.what.resolve()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|source| JournalError::Io { path: "tokio".into(), doing: "start a runtime for", source })?;
-    let (outcome, last) = runtime.block_on(async {
+    let (outcome, last) = runtime()?.block_on(async {
         announce(&paths);
         let job = migrator::open(&paths, &plan, tuning)?;
         report::begins(&job, &paths);
@@ -82,13 +80,39 @@ fn migrate(args: RunArgs) -> Result<(), Error> {
     Ok(())
 }
 
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+/// Does blocking work beside a bar that shows how far it is, and asks it to stop when somebody asks the process to end.
+pub(super) fn watched<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+    stop: &Stop,
+    mut show: impl FnMut(&mut ProgressBar),
+) -> Result<T, Error> {
+    runtime()?.block_on(async {
+        let mut working = tokio::task::spawn_blocking(work);
+        let stop = stop.clone();
+        tokio::spawn(async move {
+            interruption().await;
+            stop.ask("interrupted");
+        });
+        let mut bar = ProgressBar::new();
+        loop {
+            tokio::select! {
+                ended = &mut working => {
+                    bar.clear();
+                    break ended.map_err(|_| Error::Invariant("the work panicked"));
+                }
+                () = tokio::time::sleep(Duration::from_millis(500)) => show(&mut bar),
+            }
+        }
+    })
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     let io = |source| JournalError::Io { path: "tokio".into(), doing: "start a runtime for", source };
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?)
 }
 
 /// Completes when somebody asks the process to end.
-pub(super) async fn interruption() {
+async fn interruption() {
     let terminated = async {
         match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
             Ok(mut signal) => {
@@ -130,23 +154,8 @@ fn verify(args: &VerifyArgs) -> Result<(), Error> {
     let job = migrator::inspect(&target, source.as_ref(), tuning)?;
     let (stop, progress) = (job.stop(), job.progress());
     let (with_source, repair) = (source.is_some(), args.repair);
-    let (findings, mut job) = runtime()?.block_on(async {
-        let mut verifying = tokio::task::spawn_blocking(move || (job.verify(with_source, repair), job));
-        tokio::spawn(async move {
-            interruption().await;
-            stop.ask("interrupted");
-        });
-        let mut bar = ProgressBar::new();
-        loop {
-            tokio::select! {
-                ended = &mut verifying => {
-                    bar.clear();
-                    break ended.map_err(|_| Error::Invariant("verifying panicked"));
-                }
-                () = tokio::time::sleep(std::time::Duration::from_millis(500)) => bar.show_verifying(&progress),
-            }
-        }
-    })?;
+    let verifying = move || (job.verify(with_source, repair), job);
+    let (findings, mut job) = watched(verifying, &stop, |bar| bar.show_verifying(&progress))?;
     let findings = findings?;
     if repair {
         job.lift_halt(&findings)?;

@@ -1,21 +1,15 @@
 //! The command `doctor`: examines a database, shows progress, and ends in a report and an exit code.
 
-use super::{
-    args::DoctorArgs,
-    commands::{interruption, runtime},
-    diagnosis,
-    progress_bar::ProgressBar,
-    report,
-};
+use super::{args::DoctorArgs, commands::watched, diagnosis, report};
 use crate::{
     doctor::{self, Interrupted, Report, Scope, Watch},
     error::Error,
     migrator,
     model::Version,
     progress::Stop,
-    source::{self, SourceError},
+    source,
 };
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 pub fn run(args: &DoctorArgs) -> Result<(), Error> {
     let tuning = args.tuning()?;
@@ -26,36 +20,12 @@ pub fn run(args: &DoctorArgs) -> Result<(), Error> {
     let source = match source::open(path, doctor::source_cache(tuning)) {
         Ok(source) => source,
         Err(error) if error.is_corruption() => return print(&doctor::unopened(&error), args),
-        Err(error @ SourceError::InUse(_)) => {
-            return Err(Error::Blocked {
-                what: error.to_string(),
-                advice: "Nothing was written. With --checkpoint DIR, a directory on the same disk, a checkpoint of it is examined \
-                         while the node goes on."
-                    .to_owned(),
-            });
-        }
         Err(error) => return Err(error.into()),
     };
     let (watch, stop) = (Arc::new(Watch::default()), Stop::default());
-    let report = runtime()?.block_on(async {
-        let (seen, asked) = (Arc::clone(&watch), stop.clone());
-        let mut examining =
-            tokio::task::spawn_blocking(move || doctor::examine(source.as_ref(), scope, tuning, &seen, &asked));
-        tokio::spawn(async move {
-            interruption().await;
-            stop.ask("interrupted");
-        });
-        let mut bar = ProgressBar::new();
-        loop {
-            tokio::select! {
-                ended = &mut examining => {
-                    bar.clear();
-                    break ended.map_err(|_| Error::Invariant("examining panicked"));
-                }
-                () = tokio::time::sleep(Duration::from_millis(500)) => bar.show_examining(watch.standing()),
-            }
-        }
-    })?;
+    let (seen, asked) = (Arc::clone(&watch), stop.clone());
+    let examining = move || doctor::examine(source.as_ref(), scope, tuning, &seen, &asked);
+    let report = watched(examining, &stop, |bar| bar.show_examining(watch.standing()))?;
     print(&report.map_err(interrupted)?, args)
 }
 
