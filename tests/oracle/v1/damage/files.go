@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -11,6 +10,7 @@ import (
 	"path/filepath"
 	"sort"
 
+	"oracle/v1/internal/changes"
 	"oracle/v1/internal/records"
 	"oracle/v1/internal/tables"
 )
@@ -120,7 +120,7 @@ func spot(file []byte, h tables.Handle, key []byte, j *job) (uint64, byte, error
 				}
 			}
 			if hit >= 0 && !other {
-				j.out.Changes = append(j.out.Changes, change{Key: hex.EncodeToString(key), Text: readable(key), Was: shown(values[hit]), Now: shown(vs[hit])})
+				j.out.Changes = append(j.out.Changes, changes.Of(key, values[hit], vs[hit], maxShown))
 				return o, 1 << bit, nil
 			}
 		}
@@ -151,7 +151,7 @@ func tornLog(j *job) error {
 	if err != nil {
 		return err
 	}
-	j.out.Changes = []change{}
+	j.out.Changes = []changes.Change{}
 	j.out.Place = &place{File: filepath.Base(last), Offset: uint64(fi.Size()) - 2000}
 	j.out.Note = "a record \"s/torn\" that was being written is cut off; nothing that was complete is lost"
 	return os.Truncate(last, fi.Size()-2000)

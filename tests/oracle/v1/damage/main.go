@@ -29,17 +29,10 @@ import (
 	"github.com/cosmos/iavl"
 	"github.com/syndtr/goleveldb/leveldb/util"
 
+	"oracle/v1/internal/changes"
 	"oracle/v1/internal/records"
 	"oracle/v1/internal/v1"
 )
-
-// change is one record before and after; null is none. Values over maxShown bytes are cut.
-type change struct {
-	Key  string  `json:"key"`            // whole database key, hex
-	Text string  `json:"text,omitempty"` // the same, readable
-	Was  *string `json:"was"`
-	Now  *string `json:"now"`
-}
 
 const maxShown = 2048
 
@@ -65,16 +58,16 @@ type place struct {
 }
 
 type planted struct {
-	Damage  string   `json:"damage"`
-	Kind    string   `json:"kind,omitempty"`
-	Latest  int64    `json:"latest_version"` // s/latest before the damage
-	Store   string   `json:"store,omitempty"`
-	Version int64    `json:"version,omitempty"` // the version whose tree or record was chosen
-	Node    *node    `json:"node,omitempty"`
-	Changes []change `json:"changes"`
-	Count   int      `json:"change_count"`
-	Place   *place   `json:"place,omitempty"`
-	Note    string   `json:"note"`
+	Damage  string           `json:"damage"`
+	Kind    string           `json:"kind,omitempty"`
+	Latest  int64            `json:"latest_version"` // s/latest before the damage
+	Store   string           `json:"store,omitempty"`
+	Version int64            `json:"version,omitempty"` // the version whose tree or record was chosen
+	Node    *node            `json:"node,omitempty"`
+	Changes []changes.Change `json:"changes"`
+	Count   int              `json:"change_count"`
+	Place   *place           `json:"place,omitempty"`
+	Note    string           `json:"note"`
 }
 
 type job struct {
@@ -161,7 +154,7 @@ func copyDB(from, to string) error {
 
 func (j *job) run(dir, name string, plant func(j *job) error) error {
 	j.dir = filepath.Clean(dir)
-	j.out = planted{Damage: name, Kind: j.kind, Changes: []change{}}
+	j.out = planted{Damage: name, Kind: j.kind, Changes: []changes.Change{}}
 	if err := j.open(); err != nil {
 		return err
 	}
@@ -214,45 +207,21 @@ func (j *job) get(key []byte) ([]byte, bool) {
 	return v, err == nil
 }
 
-func shown(b []byte) *string {
-	s := hex.EncodeToString(b[:min(len(b), maxShown)])
-	if len(b) > maxShown {
-		s += fmt.Sprintf("... (%d bytes)", len(b))
-	}
-	return &s
-}
-
 // put writes (nil deletes) a whole database key and notes it.
 func (j *job) put(key, value []byte) error {
-	c := change{Key: hex.EncodeToString(key), Text: readable(key)}
-	if was, err := j.db.DB().Get(key, nil); err == nil {
-		c.Was = shown(was)
+	was, err := j.db.DB().Get(key, nil)
+	if err != nil {
+		was = nil
 	}
+	j.out.Changes = append(j.out.Changes, changes.Of(key, was, value, maxShown))
 	if value == nil {
-		j.out.Changes = append(j.out.Changes, c)
 		return j.db.DB().Delete(key, nil)
 	}
-	c.Now = shown(value)
-	j.out.Changes = append(j.out.Changes, c)
 	return j.db.DB().Put(key, value, nil)
 }
 
 // set is put for a key of the store.
 func (j *job) set(key, value []byte) error { return j.put(append(j.prefix(j.store), key...), value) }
-
-func readable(k []byte) string {
-	if n := len(k); n > 13 && bytes.HasPrefix(k, []byte("s/k:")) && k[n-14] == '/' {
-		if r, ok := records.ParseKey(k[n-13:]); ok {
-			return fmt.Sprintf("%s s (%d,%d)", k[:n-13], r.Version, r.Nonce)
-		}
-	}
-	for _, c := range k {
-		if c < ' ' || c > '~' {
-			return ""
-		}
-	}
-	return string(k)
-}
 
 func (j *job) commitInfo(v int64) (*types.CommitInfo, error) {
 	return rootmulti.NewStore(j.db, sdklog.NewNopLogger(), metrics.NewNoOpMetrics()).GetCommitInfo(v)
@@ -374,33 +343,7 @@ func (j *job) differences(was map[string][]byte) error {
 	if err != nil {
 		return err
 	}
-	keys := map[string]bool{}
-	for k := range was {
-		keys[k] = true
-	}
-	for k := range now {
-		keys[k] = true
-	}
-	var sorted []string
-	for k := range keys {
-		a, x := was[k]
-		b, y := now[k]
-		if x != y || !bytes.Equal(a, b) {
-			sorted = append(sorted, k)
-		}
-	}
-	sort.Strings(sorted)
-	for _, k := range sorted {
-		full := append(j.prefix(j.store), k...)
-		c := change{Key: hex.EncodeToString(full), Text: readable(full)}
-		if a, ok := was[k]; ok {
-			c.Was = shown(a)
-		}
-		if b, ok := now[k]; ok {
-			c.Now = shown(b)
-		}
-		j.out.Changes = append(j.out.Changes, c)
-	}
+	j.out.Changes = append(j.out.Changes, changes.Between(j.prefix(j.store), was, now, maxShown)...)
 	return nil
 }
 
@@ -488,29 +431,12 @@ func (j *job) saveNext() (int64, error) {
 	if t.Version() != j.out.Latest {
 		return 0, fmt.Errorf("store %s is at version %d, s/latest is %d", j.store, t.Version(), j.out.Latest)
 	}
-	var keys [][]byte
-	if _, err := t.Iterate(func(k, _ []byte) bool {
-		keys = append(keys, bytes.Clone(k))
-		return false
-	}); err != nil {
-		return 0, err
-	}
-	for i := 0; i < len(keys); i += 1 + len(keys)/5 {
-		if _, err := t.Set(keys[i], []byte(fmt.Sprintf("written ahead %d", i))); err != nil {
-			return 0, err
-		}
-	}
-	for i := 0; i < 3; i++ {
-		if _, err := t.Set([]byte(fmt.Sprintf("ahead key %d", i)), []byte("new")); err != nil {
-			return 0, err
-		}
-	}
-	h, v, err := t.SaveVersion()
+	h, v, err := changes.SaveNext(t)
 	if err != nil {
 		return 0, err
 	}
 	j.out.Note = fmt.Sprintf("root of version %d: %x", v, h)
-	return v, t.Close()
+	return v, nil
 }
 
 func ahead(j *job) error {

@@ -17,6 +17,7 @@ import (
 	gogotypes "github.com/cosmos/gogoproto/types"
 	"github.com/cosmos/iavl"
 
+	"oracle/v1/internal/changes"
 	"oracle/v1/internal/records"
 )
 
@@ -97,28 +98,13 @@ func (j *job) get(key []byte) ([]byte, bool) {
 	return b, err == nil && b != nil
 }
 
-func shown(b []byte) *string {
-	s := hex.EncodeToString(b[:min(len(b), maxShown)])
-	if len(b) > maxShown {
-		s += fmt.Sprintf("... (%d bytes)", len(b))
-	}
-	return &s
-}
-
 // put writes (nil deletes) a whole database key and notes it.
 func (j *job) put(key, value []byte) error {
-	c := change{Key: hex.EncodeToString(key), Text: readable(key)}
 	was, err := j.db.Get(key)
 	if err != nil {
 		return err
 	}
-	if was != nil {
-		c.Was = shown(was)
-	}
-	if value != nil {
-		c.Now = shown(value)
-	}
-	j.out.Changes = append(j.out.Changes, c)
+	j.out.Changes = append(j.out.Changes, changes.Of(key, was, value, maxShown))
 	if value == nil {
 		return j.db.Delete(key)
 	}
@@ -127,20 +113,6 @@ func (j *job) put(key, value []byte) error {
 
 // set is put for a key of the store.
 func (j *job) set(key, value []byte) error { return j.put(append(j.prefix(), key...), value) }
-
-func readable(k []byte) string {
-	if n := len(k); n > 13 && bytes.HasPrefix(k, []byte("s/k:")) && k[n-14] == '/' {
-		if r, ok := records.ParseKey(k[n-13:]); ok {
-			return fmt.Sprintf("%s s (%d,%d)", k[:n-13], r.Version, r.Nonce)
-		}
-	}
-	for _, c := range k {
-		if c < ' ' || c > '~' {
-			return ""
-		}
-	}
-	return string(k)
-}
 
 // raw gives all records of a store, in key order.
 func (j *job) raw() (keys, values [][]byte, err error) {
@@ -309,37 +281,18 @@ func (j *job) tree() (*iavl.MutableTree, error) {
 
 // differences notes what changed in the store since raw was taken.
 func (j *job) differences(keys, values [][]byte) error {
-	was, now := map[string][]byte{}, map[string][]byte{}
-	both := map[string]bool{}
-	for i, k := range keys {
-		was[string(k)], both[string(k)] = values[i], true
+	byKey := func(keys, values [][]byte) map[string][]byte {
+		m := map[string][]byte{}
+		for i, k := range keys {
+			m[string(k)] = values[i]
+		}
+		return m
 	}
+	was := byKey(keys, values)
 	keys, values, err := j.raw()
 	if err != nil {
 		return err
 	}
-	for i, k := range keys {
-		now[string(k)], both[string(k)] = values[i], true
-	}
-	var sorted []string
-	for k := range both {
-		a, x := was[k]
-		b, y := now[k]
-		if x != y || !bytes.Equal(a, b) {
-			sorted = append(sorted, k)
-		}
-	}
-	sort.Strings(sorted)
-	for _, k := range sorted {
-		full := append(j.prefix(), k...)
-		c := change{Key: hex.EncodeToString(full), Text: readable(full)}
-		if a, ok := was[k]; ok {
-			c.Was = shown(a)
-		}
-		if b, ok := now[k]; ok {
-			c.Now = shown(b)
-		}
-		j.out.Changes = append(j.out.Changes, c)
-	}
+	j.out.Changes = append(j.out.Changes, changes.Between(j.prefix(), was, byKey(keys, values), maxShown)...)
 	return nil
 }

@@ -23,16 +23,9 @@ import (
 
 	dbm "github.com/cosmos/cosmos-db"
 
+	"oracle/v1/internal/changes"
 	"oracle/v1/internal/v1"
 )
-
-// change is one record before and after; null is none. Long values are cut.
-type change struct {
-	Key  string  `json:"key"`            // whole database key, hex
-	Text string  `json:"text,omitempty"` // the same, readable
-	Was  *string `json:"was"`
-	Now  *string `json:"now"`
-}
 
 const maxShown, maxChanges = 512, 50
 
@@ -79,20 +72,20 @@ type expect struct {
 }
 
 type planted struct {
-	Kind    string   `json:"kind"`
-	Backend string   `json:"backend"`
-	Seed    int64    `json:"seed"`
-	Path    string   `json:"path"`
-	Latest  int64    `json:"latest_version"` // s/latest before the fault
-	Store   string   `json:"store,omitempty"`
-	Version int64    `json:"version,omitempty"` // whose tree or record was chosen
-	Node    *node    `json:"node,omitempty"`
-	Place   *place   `json:"place,omitempty"`
-	Changes []change `json:"changes"`
-	Count   int      `json:"change_count"`
-	Expect  expect   `json:"expect"`
-	Go      string   `json:"go"` // what the Go code makes of it
-	Note    string   `json:"note"`
+	Kind    string           `json:"kind"`
+	Backend string           `json:"backend"`
+	Seed    int64            `json:"seed"`
+	Path    string           `json:"path"`
+	Latest  int64            `json:"latest_version"` // s/latest before the fault
+	Store   string           `json:"store,omitempty"`
+	Version int64            `json:"version,omitempty"` // whose tree or record was chosen
+	Node    *node            `json:"node,omitempty"`
+	Place   *place           `json:"place,omitempty"`
+	Changes []changes.Change `json:"changes"`
+	Count   int              `json:"change_count"`
+	Expect  expect           `json:"expect"`
+	Go      string           `json:"go"` // what the Go code makes of it
+	Note    string           `json:"note"`
 }
 
 type job struct {
@@ -216,7 +209,7 @@ func (j *job) run(from string, k kind) error {
 	if err := copyDB(from, j.dir); err != nil {
 		return err
 	}
-	j.out = planted{Kind: k.name, Backend: j.backend, Seed: j.seed, Path: j.dir, Changes: []change{},
+	j.out = planted{Kind: k.name, Backend: j.backend, Seed: j.seed, Path: j.dir, Changes: []changes.Change{},
 		Expect: expect{Sound: k.sound.json(), Finding: k.finding, Versions: []int64{}}}
 	h := fnv.New32()
 	h.Write([]byte(k.name)) // kinds differ in where they are planted

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"fmt"
 
+	"oracle/v1/internal/changes"
 	"oracle/v1/internal/records"
 )
 
@@ -105,28 +106,8 @@ func (j *job) saveNext() (int64, error) {
 	if t.Version() != j.out.Latest {
 		return 0, unfit("store %s is at version %d, s/latest is %d", j.store, t.Version(), j.out.Latest)
 	}
-	var keys [][]byte
-	if _, err := t.Iterate(func(k, _ []byte) bool {
-		keys = append(keys, bytes.Clone(k))
-		return false
-	}); err != nil {
-		return 0, err
-	}
-	for i := 0; i < len(keys); i += 1 + len(keys)/5 {
-		if _, err := t.Set(keys[i], []byte(fmt.Sprintf("written ahead %d", i))); err != nil {
-			return 0, err
-		}
-	}
-	for i := 0; i < 3; i++ {
-		if _, err := t.Set([]byte(fmt.Sprintf("ahead key %d", i)), []byte("new")); err != nil {
-			return 0, err
-		}
-	}
-	_, v, err := t.SaveVersion()
-	if err != nil {
-		return 0, err
-	}
-	return v, t.Close()
+	_, v, err := changes.SaveNext(t)
+	return v, err
 }
 
 func storesAhead(j *job) error {
