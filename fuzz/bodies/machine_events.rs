@@ -45,13 +45,16 @@ fn event(data: &[u8]) -> Option<(Event, &[u8])> {
         7 => Event::Fenced { version },
         8 => Event::Checked(Verified::pairs_only()),
         9 => Event::Flipped,
-        10 => Event::SwitchUndone,
+        10 if value % 4 == 3 => Event::Renewed { height: Version(number | 1) },
+        10 => Event::SwitchUndone { why: String::new() },
         11 => {
             Event::Halted(Verdict::Root { store: "bank".into(), version, expected: Hash::EMPTY, found: Hash([1; 32]) })
         }
         12 => Event::Repaired { reopened: (value & 1 == 1).then_some(number >> 1) },
         // Rarely, or every input ends here.
         13 if value == 13 => Event::Aborted,
+        13 if value == 14 => Event::Returned,
+        13 if value == 15 => Event::Finished,
         _ => Event::Restored { chunks: vec![number, number.saturating_sub(1)] },
     };
     Some((event, data))

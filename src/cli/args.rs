@@ -1,7 +1,7 @@
 //! Arguments as typed, and how they become a plan.
 
 use crate::{
-    model::Hash,
+    model::{Hash, Version},
     plan::{self, At, Parts, Paths, Plan, PlanError, Tuning},
 };
 use clap::{Args as ClapArgs, Parser, Subcommand};
@@ -60,6 +60,56 @@ Examples:
 
 Exit codes: 0 no damage (there may be notices), 5 damage, others as for every command.";
 
+const SWITCH_HELP: &str = "\
+What it does:
+  1. asks the running `storeshift run` to make ready: everything applied, the target's files
+     in their final form; the node goes on meanwhile
+  2. says how long the chain will stand still, and when to stop the node
+  3. once the node has let go of its database: one more checkpoint, its versions applied and
+     proven, every app hash compared, and the flip. The database's lock is held meanwhile
+
+It ends as done; or as undone, the node may be started again and is followed as before; or,
+where the target disagrees with store/v1, halted, and the node may be started again.
+
+Examples:
+  storeshift switch --target ~/.app/data/v2                      # wherever the node is stopped
+  storeshift switch --target ~/.app/data/v2 --at-height 1200000  # with halt-height in app.toml
+  storeshift switch --target ~/.app/data/v2 --max-pause 10 --within 600
+  storeshift switch --target ~/.app/data/v2 --cancel";
+
+#[derive(Debug, ClapArgs)]
+pub struct SwitchArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// Switch at this version and no other: nothing beyond it is applied, and the node has to stop there
+    #[arg(long, value_name = "VERSION")]
+    pub at_height: Option<u64>,
+    /// Do not begin while the chain is expected to stand still for longer than this
+    #[arg(long, value_name = "SECONDS")]
+    pub max_pause: Option<f64>,
+    /// Give up if the switch has not begun by then
+    #[arg(long, value_name = "SECONDS")]
+    pub within: Option<u64>,
+    /// Ask and return, instead of waiting for the end
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Take the request back
+    #[arg(long, conflicts_with_all = ["at_height", "max_pause", "within", "no_wait"])]
+    pub cancel: bool,
+}
+
+#[derive(Debug, ClapArgs)]
+pub struct BackArgs {
+    #[command(flatten)]
+    pub target: TargetArgs,
+    /// The store/v1 database that was migrated (with --plan: the plan's)
+    #[arg(long, value_name = "DIR", conflicts_with = "plan")]
+    pub source: Option<PathBuf>,
+    /// Consent to losing so many versions, which store/v2 has and store/v1 has not
+    #[arg(long, value_name = "VERSIONS", default_value_t = 0)]
+    pub lose: u64,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Show what a migration would do: stores, keys, bytes, disk space, time. Writes nothing
@@ -71,6 +121,13 @@ pub enum Command {
     Run(RunArgs),
     /// Show how far a migration is, also while it runs
     Status(StatusArgs),
+    /// Ask for the switch beside a running node: now, or at a height; or take that back
+    #[command(after_help = SWITCH_HELP)]
+    Switch(SwitchArgs),
+    /// After the switch: give the chain back to store/v1
+    Back(BackArgs),
+    /// After the switch: it stays; from then on there is no way back, and the store/v1 database may be removed
+    Finish(TargetArgs),
     /// Prove a finished target again, chunk by chunk; name what is damaged, and repair it
     Verify(VerifyArgs),
     /// Give a migration up: wipe the target and its journal. The source is as it was
@@ -127,6 +184,19 @@ pub struct What {
     /// Stop when everything is applied; do not switch to store/v2 yet
     #[arg(long, help_heading = "Tuning, free to change between runs")]
     no_switch: bool,
+    /// Beside a running node: migrate one checkpoint of it and end there, instead of following the node until the switch
+    #[arg(long, help_heading = "Beside a running node, free to change between runs")]
+    once: bool,
+    /// Ask for the switch at this version from the start; as `storeshift switch --at-height` does later
+    #[arg(long, value_name = "VERSION", conflicts_with_all = ["once", "no_switch"], help_heading = "Beside a running node, free to change between runs")]
+    switch_at: Option<u64>,
+    /// Least time between two checkpoints [default: 5]
+    #[arg(long, value_name = "SECONDS", help_heading = "Beside a running node, free to change between runs")]
+    every: Option<f64>,
+    /// Disk space that only checkpoints may hold on to, in MiB; the run stops before it is exceeded for long [default: a quarter of
+    /// what is free]
+    #[arg(long, value_name = "MIB", help_heading = "Beside a running node, free to change between runs")]
+    checkpoints_mib: Option<u64>,
 }
 
 #[derive(Debug, ClapArgs)]
@@ -270,6 +340,18 @@ impl What {
         }
         if self.no_switch {
             tuning.switch = false;
+        }
+        if self.once {
+            tuning.follow = false;
+        }
+        if let Some(version) = self.switch_at {
+            tuning.switch_at = Some(Version(version));
+        }
+        if let Some(seconds) = self.every {
+            tuning.every = plan::seconds(seconds)?;
+        }
+        if let Some(mib) = self.checkpoints_mib {
+            tuning.checkpoints = Some(mib.saturating_mul(1 << 20));
         }
         plan.check()?;
         tuning.check()?;

@@ -23,6 +23,9 @@ pub fn run(args: Args) -> Result<(), Error> {
         Command::Doctor(args) => super::doctor::run(&args),
         Command::Run(args) => migrate(args),
         Command::Status(args) => show_status(&args),
+        Command::Switch(args) => super::switch::run(&args),
+        Command::Back(args) => super::after::back(&args),
+        Command::Finish(args) => super::after::finish(&args),
         Command::Verify(args) => verify(&args),
         Command::Abort(args) => abort(&args),
         Command::Journal(args) => journal(&args),
@@ -56,6 +59,9 @@ fn migrate(args: RunArgs) -> Result<(), Error> {
         announce(&paths);
         let job = migrator::open(&paths, &plan, tuning)?;
         report::begins(&job, &paths);
+        if let Some(height) = tuning.switch_at {
+            super::switch::ask_from_the_start(&Place::new(&paths.target).journal(), height.0)?;
+        }
         let mut running = job.start(&paths.source);
         let stop = running.stop.clone();
         let interrupted = tokio::spawn(async move {
@@ -179,10 +185,7 @@ fn journal(args: &JournalArgs) -> Result<(), Error> {
     let (target, _, _) = args.target.resolve()?;
     let place = Place::new(&target);
     if !Journal::exists(&place.journal()) {
-        return Err(Error::Blocked {
-            what: format!("{}: there is no job here (no journal/journal.redb)", target.display()),
-            advice: "Nothing was changed. Give the directory that was the --target of `storeshift run`.".to_owned(),
-        });
+        return Err(no_job(&target));
     }
     let _lock = Lock::take(&place.journal())?;
     let journal = Journal::open(&place.journal())?;
@@ -197,4 +200,11 @@ fn journal(args: &JournalArgs) -> Result<(), Error> {
         report::journal(&job, &state, manifest.as_ref(), &events);
     }
     Ok(())
+}
+
+pub(super) fn no_job(target: &std::path::Path) -> Error {
+    Error::Blocked {
+        what: format!("{}: there is no job here (no journal/journal.redb)", target.display()),
+        advice: "Nothing was changed. Give the directory that was the --target of `storeshift run`.".to_owned(),
+    }
 }

@@ -2,12 +2,14 @@
 //!
 //! Results go to standard output, progress and logs to standard error. Nothing but this module prints.
 
+mod after;
 mod args;
 mod commands;
 mod diagnosis;
 mod doctor;
 mod progress_bar;
 mod report;
+mod switch;
 
 use crate::error::Kind;
 use clap::Parser as _;

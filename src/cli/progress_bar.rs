@@ -56,7 +56,12 @@ impl ProgressBar {
                 let height = status.height.unwrap_or(0);
                 let applied = status.applied.unwrap_or(height);
                 let done = applied.saturating_sub(height).saturating_mul(1000);
-                let text = format!("version {applied} of {}, {} changes applied", status.tip, counts.changes);
+                let text = match &status.following {
+                    Some(following) if !following.waiting.is_empty() && applied >= following.tip => {
+                        format!("version {applied}, waiting {}", following.waiting)
+                    }
+                    _ => format!("version {applied} of {}, {} changes applied", status.tip, counts.changes),
+                };
                 (done.checked_div(status.tip.saturating_sub(height)).unwrap_or(1000), text)
             }
             // Over in a moment; the last line says how it ended.

@@ -5,8 +5,8 @@ use crate::{
     error::Error,
     journal::{EventRecord, Job},
     machine::State,
-    migrator::{Estimate, Migrator, Outcome, Status, verify::Findings},
-    model::Manifest,
+    migrator::{Estimate, Migrator, Outcome, Returned, Status, Switch, verify::Findings},
+    model::{Manifest, Version},
     plan::{Parts, Paths, Plan},
     source::checkpoint::Checkpoint,
 };
@@ -170,10 +170,50 @@ pub fn outcome(outcome: &Outcome, last: &Status, paths: &Paths) {
     if !steps.is_empty() {
         println!("steps      {}", steps.join(", "));
     }
-    if last.checkpoint.is_some() {
+    if last.following.is_some() {
+        if let Outcome::Done { .. } = outcome {
+            println!("{AFTER}");
+        }
+    } else if last.checkpoint.is_some() {
         println!("The node went on meanwhile: what it has committed since the checkpoint is not in the target.");
     }
     println!("The source is untouched and may be kept as long as you like.");
+}
+
+/// What to do after the switch.
+pub const AFTER: &str = "\
+Start the node on store/v2 now, and not on store/v1 again. `storeshift back` gives the chain back to store/v1 while its database is
+there; `storeshift finish` says that this will not be needed. Nothing of store/v1 is ever removed by storeshift.";
+
+/// A line about the switch, on standard output.
+pub fn switch_line(text: &str) {
+    println!("{text}");
+}
+
+/// How a switch that is asked for stands.
+pub fn switch_words(status: &Status) -> Option<String> {
+    let following = status.following.as_ref()?;
+    let pause = |switch: &Switch| {
+        let ready = if switch.ready { "ready" } else { "not ready" };
+        switch
+            .predicted_pause
+            .map_or(String::new(), |pause| format!("{ready}, the chain stands still for about {pause:.1} s; "))
+    };
+    let pause = following.switch.as_ref().map_or(String::new(), pause);
+    (!following.waiting.is_empty()).then(|| format!("{pause}waiting {}", following.waiting))
+}
+
+pub fn returned(returned: &Returned, paths: &Paths) {
+    println!("store/v1 in {} is the store of record again, at version {}.", paths.source.display(), returned.tip);
+    if returned.lost > 0 {
+        println!("lost       {} versions that only store/v2 had; the node executes their blocks again", returned.lost);
+    }
+    println!("Start the node on store/v1. `storeshift abort --target {}` wipes the target.", paths.target.display());
+}
+
+pub fn finished(version: Version, target: &Path) {
+    println!("Finished. The chain is on store/v2 in {} for good, since version {version}.", target.display());
+    println!("The store/v1 database may be removed; with it goes what can be read below the snapshot's version.");
 }
 
 #[derive(Serialize)]
@@ -208,6 +248,30 @@ pub fn status(status: &Status, running: bool) {
         bytes(status.bytes_per_second as u64),
         duration(status.elapsed_seconds)
     );
+    if let Some(following) = &status.following {
+        if let Some(words) = following.words() {
+            println!("node       at version {}: {words}", following.tip);
+        }
+        if let (true, Some(seconds)) =
+            (running, following.seconds_to_catch_up.filter(|_| following.trend == "shrinking"))
+        {
+            println!("           caught up in about {}", duration(seconds));
+        }
+        if running && !following.waiting.is_empty() {
+            println!("waiting    {}", following.waiting);
+        }
+        if following.checkpoints > 0 {
+            println!("held       {} in {} checkpoints", bytes(following.checkpoint_bytes), following.checkpoints);
+        }
+        for (name, what) in [("trouble", &following.trouble), ("undone", &following.last_failure)] {
+            if let Some(what) = what {
+                println!("{name:<10} {what}");
+            }
+        }
+    }
+    if status.epoch > 1 {
+        println!("snapshots  {}: the job had to begin anew, see `storeshift journal`", status.epoch);
+    }
     if let (true, Some(eta)) = (running, status.eta_seconds) {
         println!("left       about {}", duration(eta));
     }

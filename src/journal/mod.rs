@@ -5,9 +5,11 @@
 
 mod codec;
 mod error;
+mod event;
 mod lock;
 mod record;
 pub mod status;
+mod switch;
 
 use crate::{
     iavl::SpineNode,
@@ -25,8 +27,10 @@ use std::{
 
 pub use codec::FORMAT;
 pub use error::JournalError;
+pub use event::Event1 as EventRecord;
 pub use lock::Lock;
-pub use record::{Event1 as EventRecord, Job, SourceIdentity};
+pub use record::{Job, SourceIdentity};
+pub use switch::SwitchRequest;
 
 const META: TableDefinition<&str, &[u8]> = TableDefinition::new("meta");
 const CHUNKS: TableDefinition<u64, &[u8]> = TableDefinition::new("chunks");
@@ -52,6 +56,8 @@ pub enum Writes<'a> {
     },
     /// What was written for chunks.
     Restored(&'a [(ChunkId, Restored)]),
+    /// The job with the identity of its new snapshot; what there is of the last one goes.
+    Renewed(&'a Job),
 }
 
 /// An open journal.
@@ -251,7 +257,7 @@ impl Journal {
             let mut meta = transaction.open_table(META)?;
             put(&mut meta, "state", "state", &record::State1::from(after))?;
             match writes {
-                Writes::Nothing => {}
+                Writes::Nothing | Writes::Renewed(_) => {}
                 Writes::Manifest { manifest, chunks, spines } => {
                     put(&mut meta, "manifest", "manifest", &record::Manifest1::from(*manifest))?;
                     let mut table = transaction.open_table(CHUNKS)?;
@@ -272,6 +278,15 @@ impl Journal {
                         put(&mut table, *id, &restored_place(*id), &record::Restored1::from(restored))?;
                     }
                 }
+            }
+            if let Writes::Renewed(job) = writes {
+                put(&mut meta, "job", "job", &record::Job1::from(*job))?;
+                for place in ["manifest", "verified"] {
+                    drop(meta.remove(place)?);
+                }
+                transaction.open_table(CHUNKS)?.retain(|_, _| false)?;
+                transaction.open_table(SPINE)?.retain(|_, _| false)?;
+                transaction.open_table(RESTORED)?.retain(|_, _| false)?;
             }
             let mut events = transaction.open_table(EVENTS)?;
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
@@ -379,7 +394,7 @@ impl Journal {
         let Journal { database, directory, .. } = self;
         let Some(directory) = directory else { return Ok(()) };
         database.close().map_err(|error| open_error(&directory, error))?;
-        for name in ["status.json", "status.json.new", FILE] {
+        for name in ["status.json", "status.json.new", "switch.json", "switch.json.new", FILE] {
             let path = directory.join(name);
             match fs::remove_file(&path) {
                 Ok(()) => {}

@@ -4,7 +4,7 @@
 use super::JournalError;
 use crate::{
     iavl::SpineNode,
-    machine::{Event, Fence, Phase, State},
+    machine::{Fence, Phase, State},
     model::{Chunk, ChunkSet, Digest, Hash, JobId, Manifest, Restored, StoreEntry, Timestamp, Verdict, Version},
     plan::{At, Parts, Plan},
 };
@@ -64,13 +64,39 @@ pub struct State1 {
 
 #[derive(Serialize, Deserialize)]
 enum Phase1 {
-    Snapshotting { height: u64 },
-    Restoring { height: u64, chunks: u64, restored: Vec<(u64, u64)>, joined: bool, proven: Vec<(u64, u64)> },
-    Syncing { height: u64, applied: u64 },
-    Switching { height: u64, applied: u64, fence: (u8, u64) },
-    Done { height: u64, version: u64 },
-    Halted { verdict: Verdict1, from: Box<Phase1> },
+    Snapshotting {
+        height: u64,
+    },
+    Restoring {
+        height: u64,
+        chunks: u64,
+        restored: Vec<(u64, u64)>,
+        joined: bool,
+        proven: Vec<(u64, u64)>,
+    },
+    Syncing {
+        height: u64,
+        applied: u64,
+    },
+    Switching {
+        height: u64,
+        applied: u64,
+        fence: (u8, u64),
+    },
+    Done {
+        height: u64,
+        version: u64,
+    },
+    Halted {
+        verdict: Verdict1,
+        from: Box<Phase1>,
+    },
     Aborted,
+    /// Done, and never to be given back.
+    Finished {
+        height: u64,
+        version: u64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -79,19 +105,6 @@ enum Verdict1 {
     AppHash { version: u64, expected: [u8; 32], found: [u8; 32] },
     Chunk { chunk: u64, store: String, what: String },
     Store { store: String, what: String },
-}
-
-/// An event with its time; `detail` is for people.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Event1 {
-    /// Unix milliseconds when it was recorded.
-    pub at_ms: u64,
-    /// The event's name.
-    pub name: String,
-    /// What it says, in words.
-    pub detail: String,
-    /// The phase after it.
-    pub phase: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -243,7 +256,10 @@ impl From<&Phase> for Phase1 {
                     Fence::Checked(version) => (2, version.0),
                 },
             },
-            Phase::Done { height, version } => Phase1::Done { height: height.0, version: version.0 },
+            Phase::Done { height, version, finished: false } => Phase1::Done { height: height.0, version: version.0 },
+            Phase::Done { height, version, finished: true } => {
+                Phase1::Finished { height: height.0, version: version.0 }
+            }
             Phase::Halted { verdict, from } => {
                 Phase1::Halted { verdict: verdict.into(), from: Box::new((&**from).into()) }
             }
@@ -279,7 +295,12 @@ impl TryFrom<Phase1> for Phase {
                     _ => return Err(invalid("state", "names an unknown fence")),
                 },
             },
-            Phase1::Done { height, version } => Phase::Done { height: Version(height), version: Version(version) },
+            Phase1::Done { height, version } => {
+                Phase::Done { height: Version(height), version: Version(version), finished: false }
+            }
+            Phase1::Finished { height, version } => {
+                Phase::Done { height: Version(height), version: Version(version), finished: true }
+            }
             Phase1::Halted { verdict, from } => {
                 Phase::Halted { verdict: verdict.into(), from: Box::new((*from).try_into()?) }
             }
@@ -318,31 +339,6 @@ impl From<Verdict1> for Verdict {
             Verdict1::Chunk { chunk, store, what } => Verdict::Chunk { chunk, store: store.into(), what },
             Verdict1::Store { store, what } => Verdict::Store { store: store.into(), what },
         }
-    }
-}
-
-impl Event1 {
-    /// An event as it is recorded.
-    pub fn new(at_ms: u64, event: &Event, after: &State) -> Event1 {
-        let list = |ids: &[u64]| match (ids.iter().min(), ids.iter().max()) {
-            (Some(first), Some(last)) if first < last => format!("{} chunks, {first} to {last}", ids.len()),
-            (Some(only), _) => format!("chunk {only}"),
-            _ => String::new(),
-        };
-        let app_hash =
-            |hash: Option<Hash>| hash.map_or("pairs only, there are no roots".to_owned(), |h| format!("app hash {h}"));
-        let detail = match event {
-            Event::Snapshotted { chunks } => format!("{chunks} chunks"),
-            Event::Restored { chunks } | Event::Proven { chunks } => list(chunks),
-            Event::Concluded(verified) | Event::Checked(verified) => app_hash(verified.app_hash()),
-            Event::Applied { to } => format!("up to version {to}"),
-            Event::Fenced { version } => format!("at version {version}"),
-            Event::Halted(verdict) => verdict.to_string(),
-            Event::Repaired { reopened: Some(chunk) } => format!("chunk {chunk} is open again"),
-            Event::Joined | Event::SwitchStarted | Event::Flipped | Event::SwitchUndone => String::new(),
-            Event::Repaired { reopened: None } | Event::Aborted => String::new(),
-        };
-        Event1 { at_ms, name: event.name().to_owned(), detail, phase: after.phase.name().to_owned() }
     }
 }
 

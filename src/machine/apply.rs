@@ -9,14 +9,33 @@ impl State {
     /// # Errors
     /// The [`Refusal`] of an event that does not follow from this state; the state is as it was.
     pub fn apply(&self, event: &Event) -> Result<State, Refusal> {
+        if let Event::Renewed { height } = event {
+            return self.renewed(*height);
+        }
         let (attempt, phase) = self.follow(event)?;
         Ok(State { epoch: self.epoch, attempt, phase })
+    }
+
+    /// The next epoch begins. Not from Halted, where an operator must look first, nor while the chain may stand still for a
+    /// switch.
+    fn renewed(&self, height: Version) -> Result<State, Refusal> {
+        match &self.phase {
+            Phase::Snapshotting { .. } | Phase::Restoring { .. } | Phase::Syncing { .. } => {
+                let epoch = self.epoch.checked_add(1).ok_or(Refusal::Final { phase: self.phase.name() })?;
+                Ok(State { epoch, attempt: 0, phase: Phase::Snapshotting { height } })
+            }
+            _ => Err(self.out_of_place(&Event::Renewed { height })),
+        }
     }
 
     fn follow(&self, event: &Event) -> Result<(u32, Phase), Refusal> {
         let same = self.attempt;
         let again = self.attempt.saturating_add(1);
         match (&self.phase, event) {
+            (Phase::Done { height, version, finished: false }, Event::Finished) => {
+                Ok((same, Phase::Done { height: *height, version: *version, finished: true }))
+            }
+            (Phase::Done { finished: false, .. }, Event::Returned) => Ok((same, Phase::Aborted)),
             (Phase::Done { .. } | Phase::Aborted, _) => Err(Refusal::Final { phase: self.phase.name() }),
             (_, Event::Aborted) => Ok((same, Phase::Aborted)),
             (Phase::Halted { from, .. }, Event::Repaired { reopened }) => {
@@ -44,7 +63,7 @@ impl State {
             (Phase::Syncing { height, applied }, Event::SwitchStarted) => {
                 Ok((same, Phase::Switching { height: *height, applied: *applied, fence: Fence::Raising }))
             }
-            (Phase::Switching { height, applied, .. }, Event::SwitchUndone) => {
+            (Phase::Switching { height, applied, .. }, Event::SwitchUndone { .. }) => {
                 Ok((again, Phase::Syncing { height: *height, applied: *applied }))
             }
             (Phase::Switching { height, applied, fence }, event) => {
@@ -84,7 +103,7 @@ impl State {
                 to(self.advance(applied, *newest, Some(version))?, fence)
             }
             (Fence::Raised(version), Event::Checked(_)) if applied == version => to(applied, Fence::Checked(version)),
-            (Fence::Checked(version), Event::Flipped) => Ok(Phase::Done { height, version }),
+            (Fence::Checked(version), Event::Flipped) => Ok(Phase::Done { height, version, finished: false }),
             _ => Err(self.out_of_place(event)),
         }
     }

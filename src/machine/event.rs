@@ -67,7 +67,10 @@ pub enum Event {
     /// store/v2 is the store of record. Recording this *is* the flip.
     Flipped,
     /// The switch was given up and the chain goes on with store/v1.
-    SwitchUndone,
+    SwitchUndone {
+        /// Why, for whoever asked for it.
+        why: String,
+    },
     /// The data disagrees with store/v1.
     Halted(Verdict),
     /// An operator repaired what a verdict named.
@@ -75,8 +78,18 @@ pub enum Event {
         /// The chunk that is to be restored and proven again, if the repair left that open.
         reopened: Option<ChunkId>,
     },
+    /// The snapshot cannot be gone on with, because versions that are needed are gone; another one is taken. What the target
+    /// holds does not count any more.
+    Renewed {
+        /// The new H.
+        height: Version,
+    },
     /// An operator gave up.
     Aborted,
+    /// After the switch: the chain is given back to store/v1, and the target does not count any more.
+    Returned,
+    /// After the switch: the chain will not be given back any more.
+    Finished,
 }
 
 /// Why an event does not follow from a state. The state is unchanged.
@@ -114,8 +127,8 @@ pub enum Refusal {
         /// The fence, if raised.
         fence: Option<Version>,
     },
-    /// Nothing follows Done and Aborted.
-    #[error("nothing follows {phase}")]
+    /// Nothing follows Aborted, and of Done only that the chain is given back or never will be.
+    #[error("that does not follow {phase}")]
     Final {
         /// The phase's name.
         phase: &'static str,
@@ -137,10 +150,13 @@ impl Event {
             Event::Fenced { .. } => "Fenced",
             Event::Checked(_) => "Checked",
             Event::Flipped => "Flipped",
-            Event::SwitchUndone => "SwitchUndone",
+            Event::SwitchUndone { .. } => "SwitchUndone",
             Event::Halted(_) => "Halted",
             Event::Repaired { .. } => "Repaired",
+            Event::Renewed { .. } => "Renewed",
             Event::Aborted => "Aborted",
+            Event::Returned => "Returned",
+            Event::Finished => "Finished",
         }
     }
 }

@@ -8,14 +8,23 @@ use super::{Event, Fence, Phase, Refusal, State};
 /// The broken promise, in words.
 pub fn check(before: &State, event: &Event, outcome: &Result<State, Refusal>) -> Result<(), &'static str> {
     let Ok(after) = outcome else { return Ok(()) };
-    if matches!(before.phase, Phase::Done { .. } | Phase::Aborted) {
-        return Err("an event was accepted after Done or Aborted");
+    if matches!(before.phase, Phase::Aborted) {
+        return Err("an event was accepted after Aborted");
+    }
+    if matches!(before.phase, Phase::Done { .. }) && !matches!(event, Event::Finished | Event::Returned) {
+        return Err("an event was accepted after Done that does not follow it");
+    }
+    if matches!(before.phase, Phase::Done { finished: true, .. }) {
+        return Err("the chain was given back after that was ruled out");
     }
     if after.rank() <= before.rank() {
         return Err("an accepted event did not raise the rank");
     }
-    if matches!(event, Event::Flipped) != matches!(after.phase, Phase::Done { .. }) {
+    if matches!(event, Event::Flipped | Event::Finished) != matches!(after.phase, Phase::Done { .. }) {
         return Err("Done was reached other than by the flip, or the flip led elsewhere");
+    }
+    if before.epoch != after.epoch && !matches!(after.phase, Phase::Snapshotting { .. }) {
+        return Err("an epoch began other than with its snapshot");
     }
     if let (Some(was), Some(is)) = (before.phase.height(), after.phase.height())
         && was != is
@@ -25,6 +34,7 @@ pub fn check(before: &State, event: &Event, outcome: &Result<State, Refusal>) ->
     }
     if let (Some(was), Some(is)) = (before.phase.applied(), after.phase.applied())
         && is < was
+        && before.epoch == after.epoch
     {
         return Err("applied versions were taken back");
     }
@@ -57,7 +67,7 @@ fn phase(it: &Phase) -> Result<(), &'static str> {
             Fence::Checked(version) if applied != version => Err("checked before it was drained"),
             _ => Ok(()),
         },
-        Phase::Done { height, version } if version < height => Err("done below the snapshot"),
+        Phase::Done { height, version, .. } if version < height => Err("done below the snapshot"),
         Phase::Halted { from, .. } => match **from {
             Phase::Halted { .. } | Phase::Done { .. } | Phase::Aborted => Err("halted from a phase that cannot halt"),
             ref from => phase(from),

@@ -57,6 +57,8 @@ pub enum Phase {
         height: Version,
         /// The version at which the switch happened.
         version: Version,
+        /// Whether an operator has said that the chain will not be given back to store/v1.
+        finished: bool,
     },
     /// The data disagrees with store/v1. Never retried by itself.
     Halted {
@@ -175,7 +177,7 @@ impl Phase {
                 },
                 applied.0,
             ),
-            Phase::Done { version, .. } => (version.0, 0),
+            Phase::Done { version, finished, .. } => (version.0, u64::from(*finished)),
             Phase::Halted { from, .. } => from.position(),
         }
     }

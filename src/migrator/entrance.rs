@@ -7,7 +7,7 @@ use crate::{
     plan::{Paths, Plan, Tuning},
     source::{
         self, ChangesetFeed, ChangesetFiles, Feed, IavlStores, RetainedVersions, Snapshot, Source,
-        checkpoint::Checkpoint,
+        checkpoint::{Checkpoint, Standstill},
     },
     target::Place,
 };
@@ -44,8 +44,7 @@ pub(super) fn enter(
         }
         Arc::new(Snapshot::open(path, &Place::new(&paths.target).spool())?)
     } else {
-        let source = source::open(path, tuning.source_cache())?;
-        if plan.leave_out_memory_stores { Arc::new(IavlStores::of(source)) } else { Arc::from(source) }
+        seen_by(plan, source::open(path, tuning.source_cache())?)
     };
     let feed: Box<dyn Feed> = match &paths.changesets {
         Some(directory) => {
@@ -54,6 +53,18 @@ pub(super) fn enter(
         None => Box::new(RetainedVersions::new(source.clone())),
     };
     Ok((source, feed))
+}
+
+/// Opens a database as the plan sees it, while its lock is held here.
+///
+/// # Errors
+/// It is nothing this release reads, or damaged.
+pub(super) fn enter_still(still: &Standstill, plan: &Plan, tuning: Tuning) -> Result<Arc<dyn Source>, Error> {
+    Ok(seen_by(plan, source::open_still(still, tuning.source_cache())?))
+}
+
+fn seen_by(plan: &Plan, source: Box<dyn Source>) -> Arc<dyn Source> {
+    if plan.leave_out_memory_stores { Arc::new(IavlStores::of(source)) } else { Arc::from(source) }
 }
 
 /// A source that is read for a moment; what had to be made for that goes with it.

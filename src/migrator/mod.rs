@@ -3,31 +3,39 @@
 //! Asks the machine for the next step, has the phases carry it out, and records what has become true: target first,
 //! journal after. A first start, a start after Ctrl-C and a start after a power cut are this same loop.
 
+mod after;
+pub mod chain;
 mod entrance;
 mod estimate;
+mod follow;
 mod open;
 mod paths;
 mod reading;
 mod recorder;
+mod renew;
 mod running;
 mod status;
+mod steps;
 pub mod verify;
 
 use crate::{
     error::Error,
     journal::{Job, Journal, Lock, Writes},
     machine::{Event, Phase, Step},
-    model::{Chunk, ChunkId, Hash, Manifest, Verdict, Version},
-    phases::{self, PhaseError, Work, join::Joint, prove::Written, restore::Large, snapshot::Bound},
+    model::{Hash, Manifest, Verdict, Version},
+    phases::{self, PhaseError},
     plan::Tuning,
     progress::{Counts, Progress, Stop, raise},
     source::{Feed, RetainedVersions, Source, SourceError, checkpoint::Checkpoint},
     target::Target,
 };
+use chain::{Chain, Fencing, Moment, Standing, Turn};
 use std::{sync::Arc, time::Instant};
 
+pub use after::{Returned, back, finish};
 pub use entrance::{Entered, Held, Peek, checkpoint_in, peek};
 pub use estimate::{Estimate, StoreEstimate, estimate};
+pub use follow::{Following, Switch};
 pub use open::{abort, inspect, open};
 pub use recorder::Recorder;
 pub use running::Running;
@@ -57,6 +65,7 @@ pub type IsNew = bool;
 pub struct Migrator {
     source: Arc<dyn Source>,
     feed: Box<dyn Feed>,
+    chain: Box<dyn Chain>,
     target: Target,
     recorder: Recorder,
     job: Job,
@@ -120,6 +129,7 @@ impl Migrator {
         let mut migrator = Migrator {
             source,
             feed,
+            chain: Box::new(Standing { switch: tuning.switch }),
             target,
             recorder,
             job,
@@ -203,7 +213,8 @@ impl Migrator {
     pub fn run(&mut self) -> Result<Outcome, Error> {
         if matches!(self.recorder.state().phase, Phase::Switching { .. }) {
             // The fence stood in a process that is gone: store/v1 may have committed since.
-            self.recorder.record(&Event::SwitchUndone, &Writes::Nothing)?;
+            let why = "the process that carried it out ended".to_owned();
+            self.recorder.record(&Event::SwitchUndone { why }, &Writes::Nothing)?;
         }
         // Later phases read no nodes of the snapshot's version.
         if matches!(self.recorder.state().phase, Phase::Snapshotting { .. } | Phase::Restoring { .. }) {
@@ -213,6 +224,9 @@ impl Migrator {
             let (step, began) = (self.recorder.state().next().name(), Instant::now());
             let outcome = self.step();
             self.progress.spend(step, began.elapsed());
+            if let (Err(error), Phase::Switching { .. }) = (&outcome, &self.recorder.state().phase) {
+                self.give_way(error);
+            }
             match outcome {
                 Ok(None) => {}
                 Ok(Some(outcome)) => return Ok(outcome),
@@ -224,6 +238,56 @@ impl Migrator {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    fn ask<T>(
+        &mut self,
+        applied: Version,
+        question: impl FnOnce(&mut dyn Chain, &Moment<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let Migrator { chain, recorder, feed, stop, progress, .. } = self;
+        question(chain.as_mut(), &Moment { applied, state: recorder.state(), feed: feed.as_ref(), stop, progress })
+    }
+
+    /// Everything that is known is applied: the chain says what to do.
+    fn turn(&mut self, applied: Version) -> Result<Option<Outcome>, PhaseError> {
+        match self.ask(applied, |chain, moment| chain.next(moment)).map_err(recorded)? {
+            Turn::More => {}
+            Turn::Settle => self.settle(applied)?,
+            Turn::Switch => self.recorder.record_in_phase(&Event::SwitchStarted, &Writes::Nothing)?,
+            Turn::CaughtUp => {
+                self.settle(applied)?;
+                return Ok(Some(Outcome::CaughtUp { version: applied }));
+            }
+            Turn::Enter((source, feed), checkpoint) => {
+                (self.source, self.feed) = (source, feed);
+                self.checkpoint = Some((checkpoint, true));
+            }
+            Turn::Renew(entered, checkpoint, why) => self.renew(entered, checkpoint, &why).map_err(recorded)?,
+        }
+        Ok(None)
+    }
+
+    /// A switch ended with an error.
+    fn give_way(&mut self, error: &PhaseError) {
+        if matches!((self.recorder.state().next(), error), (Step::Flip { .. }, PhaseError::Record(_))) {
+            // Nobody knows whether the flip is recorded: the chain stands still until the journal is opened anew.
+            return;
+        }
+        let why = error.to_string();
+        match error {
+            // It is recorded as what it is.
+            PhaseError::Verdict(_) => self.chain.lift(&why),
+            _ => drop(self.undo(why)),
+        }
+    }
+
+    /// Gives the switch up: the chain goes on with store/v1, and so does the job with syncing.
+    fn undo(&mut self, why: String) -> Result<(), Error> {
+        tracing::warn!(%why, "the switch was undone");
+        // First, so that the chain goes on even if the journal fails.
+        self.chain.lift(&why);
+        self.recorder.record(&Event::SwitchUndone { why }, &Writes::Nothing)
     }
 
     /// Makes ready to read the source's nodes.
@@ -261,18 +325,21 @@ impl Migrator {
             Step::Conclude { height } => self.conclude(height)?,
             Step::Sync { applied } => {
                 let tip = self.feed.tip()?;
-                if applied < tip {
-                    self.sync(applied, tip)?;
-                } else if self.tuning.switch {
-                    self.recorder.record_in_phase(&Event::SwitchStarted, &Writes::Nothing)?;
+                let to = self.chain.bound().map_or(tip, |bound| bound.min(tip));
+                if applied < to {
+                    self.sync(applied, to)?;
                 } else {
-                    self.settle(applied)?;
-                    return Ok(Some(Outcome::CaughtUp { version: applied }));
+                    return self.turn(applied);
                 }
             }
             Step::Fence => {
-                let version = self.feed.fence()?;
-                self.recorder.record_in_phase(&Event::Fenced { version }, &Writes::Nothing)?;
+                let applied = self.recorder.state().phase.applied().unwrap_or_default();
+                match self.ask(applied, |chain, moment| chain.fence(moment)).map_err(recorded)? {
+                    Fencing::Raised(version) => {
+                        self.recorder.record_in_phase(&Event::Fenced { version }, &Writes::Nothing)?;
+                    }
+                    Fencing::Refused(why) => self.undo(why).map_err(recorded)?,
+                }
             }
             Step::Drain { applied, to } => self.sync(applied, to)?,
             Step::Check { version } => {
@@ -284,6 +351,7 @@ impl Migrator {
                 // may not know this one's log records.
                 self.settle(version)?;
                 self.recorder.record_in_phase(&Event::Flipped, &Writes::Nothing)?;
+                self.chain.switched(version);
             }
             Step::Wait(verdict) => return Err(PhaseError::Record(Box::new(Error::Halted(verdict)))),
             Step::Finished => {
@@ -302,173 +370,10 @@ impl Migrator {
         Ok(None)
     }
 
-    fn work(&self) -> Work<'_> {
-        Work { manifest: &self.manifest, progress: &self.progress, stop: &self.stop, tuning: self.tuning }
-    }
-
-    fn app_hash(&self, version: Version) -> Result<Hash, PhaseError> {
-        self.feed
-            .app_hash(version)?
-            .ok_or_else(|| PhaseError::Refused(format!("the source has no commit info of version {version}")))
-    }
-
-    /// The app hash at the end, from the target where it has one: the source may be gone by then.
-    fn done_app_hash(&self, version: Version) -> Result<Hash, PhaseError> {
-        match &self.target.sc {
-            Some(sc) => match sc.commit_info(version)? {
-                Some(info) => Ok(info.app_hash()),
-                None => Ok(self.job.source.app_hash),
-            },
-            None => self.app_hash(version).or(Ok(self.job.source.tip_app_hash)),
-        }
-    }
-
-    fn snapshot(&mut self, height: Version) -> Result<(), PhaseError> {
-        let missing = || PhaseError::Refused(format!("the source has no commit info of version {height}"));
-        let info = self.source.commit_info(height)?.ok_or_else(missing)?;
-        let most = Bound::Leaves(self.job.plan.chunk_leaves);
-        let snapshot = phases::snapshot::take(self.source.as_ref(), &info, most, &self.stop)?;
-        let chunks = snapshot.chunks.len() as u64;
-        let writes =
-            Writes::Manifest { manifest: &snapshot.manifest, chunks: &snapshot.chunks, spines: &snapshot.spines };
-        self.recorder.record_in_phase(&Event::Snapshotted { chunks }, &writes)?;
-        self.manifest = snapshot.manifest;
-        raise(&self.progress.pairs_total, self.manifest.leaves());
-        Ok(())
-    }
-
-    fn restore(&mut self, height: Version) -> Result<(), PhaseError> {
-        let Phase::Restoring { restored, .. } = &self.recorder.state().phase else { return Ok(()) };
-        let restored = restored.clone();
-        let chunks = self.all_chunks().map_err(recorded)?;
-        let open: Vec<(ChunkId, Chunk)> =
-            (0..).zip(chunks.iter().cloned()).filter(|(id, _)| !restored.contains(*id)).collect();
-        let Migrator { recorder, source, target, job, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
-        let large = Large::find(&chunks, job.plan.chunk_leaves);
-        phases::restore::run(work, source.as_ref(), target, height, &large, open, &mut |results| {
-            let ids: Vec<ChunkId> = results.iter().map(|(id, _)| *id).collect();
-            recorder.record_in_phase(&Event::Restored { chunks: ids }, &Writes::Restored(&results))?;
-            for (id, restored) in &results {
-                raise(&progress.pairs_restored, chunks.get(*id as usize).map_or(0, |chunk| chunk.leaves));
-                raise(&progress.bytes, restored.bytes);
-            }
-            Ok(())
-        })
-    }
-
-    fn join(&mut self, height: Version) -> Result<(), PhaseError> {
-        let journal = self.recorder.journal();
-        let mut stores = (0u32..).zip(&self.manifest.stores).map(|(index, store)| {
-            let chunks = journal.chunks(store.first_chunk, store.chunks).map_err(recorded)?;
-            let mut joints = Vec::with_capacity(chunks.len());
-            for (id, chunk) in (store.first_chunk..).zip(&chunks) {
-                let restored = journal.restored(id).map_err(recorded)?;
-                let restored = restored.ok_or(PhaseError::Bug("a chunk without its record is called restored"))?;
-                joints.push(Joint::new(chunk.first_ordinal, restored));
-            }
-            Ok((store.clone(), journal.spine(index).map_err(recorded)?, joints))
-        });
-        phases::join::run(self.work(), &self.target, height, &mut stores)?;
-        self.recorder.record_in_phase(&Event::Joined, &Writes::Nothing)
-    }
-
-    fn prove(&mut self, height: Version) -> Result<(), PhaseError> {
-        let Phase::Restoring { proven, .. } = &self.recorder.state().phase else { return Ok(()) };
-        let proven = proven.clone();
-        let spans = self.written(|id| !proven.contains(id)).map_err(recorded)?;
-        let Migrator { recorder, target, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
-        phases::prove::run(work, target, height, spans, &mut |chunks| {
-            recorder.record_in_phase(&Event::Proven { chunks }, &Writes::Nothing)
-        })
-    }
-
-    /// The chunks as they were written, those only that `wanted` picks, in spans of neighbours that one worker can prove
-    /// at a time.
-    fn written(&self, wanted: impl Fn(ChunkId) -> bool) -> Result<Vec<Vec<Written>>, Error> {
-        /// Bytes of pairs in a span, unless one chunk has more: several workers share a store of large values.
-        const MOST_BYTES: u64 = 128 << 20;
-        let most = self.work().sweep_leaves();
-        let journal = self.recorder.journal();
-        let mut spans = Vec::new();
-        for store in &self.manifest.stores {
-            let mut span: Vec<Written> = Vec::new();
-            let (mut leaves, mut bytes) = (0, 0);
-            for (offset, chunk) in (0..).zip(journal.chunks(store.first_chunk, store.chunks)?) {
-                let id = store.first_chunk + offset;
-                let restored = journal.restored(id)?.ok_or(Error::Invariant("a restored chunk has no record"))?;
-                let before = span.last_mut().filter(|before| before.id + 1 == id);
-                let follows = before.is_some();
-                if let Some(before) = before {
-                    before.until = Some(restored.first_key.clone());
-                }
-                if !wanted(id) {
-                    continue;
-                }
-                let full = leaves + chunk.leaves > most || bytes + restored.bytes > MOST_BYTES;
-                if !span.is_empty() && (!follows || full) {
-                    spans.push(std::mem::take(&mut span));
-                    (leaves, bytes) = (0, 0);
-                }
-                leaves += chunk.leaves;
-                bytes += restored.bytes;
-                span.push(Written { id, chunk, restored, opens_store: offset == 0, until: None });
-            }
-            if !span.is_empty() {
-                spans.push(span);
-            }
-        }
-        Ok(spans)
-    }
-
-    fn conclude(&mut self, height: Version) -> Result<(), PhaseError> {
-        let verified = self.check_tops(height, true)?;
-        self.recorder.record_in_phase(&Event::Concluded(verified), &Writes::Nothing)
-    }
-
-    fn check_tops(&self, height: Version, finish: bool) -> Result<crate::machine::Verified, PhaseError> {
-        let journal = self.recorder.journal();
-        let mut stores = (0u32..).zip(&self.manifest.stores).map(|(index, store)| {
-            let chunks = journal.chunks(store.first_chunk, store.chunks).map_err(recorded)?;
-            Ok((store.clone(), journal.spine(index).map_err(recorded)?, chunks))
-        });
-        let app_hash = self.job.source.app_hash;
-        let verified = phases::conclude::check(self.work(), &self.target, height, app_hash, &mut stores)?;
-        if finish {
-            phases::conclude::finish(self.work(), &self.target, height)?;
-        }
-        Ok(verified)
-    }
-
-    fn sync(&mut self, applied: Version, to: Version) -> Result<(), PhaseError> {
-        let Migrator { recorder, feed, target, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
-        phases::sync::run(work, feed.as_ref(), target, applied, to, &mut |to| {
-            recorder.record_in_phase(&Event::Applied { to }, &Writes::Nothing)
-        })
-    }
-
-    /// Brings the engines, which stand at a version, into the form in which they are handed over.
-    fn settle(&self, version: Version) -> Result<(), PhaseError> {
-        if let Some(sc) = &self.target.sc {
-            sc.flush()?;
-        }
-        if let Some(ss) = &self.target.ss {
-            ss.flush()?;
-        }
-        // What was restored has its final shape since it was joined.
-        if version > self.job.source.height { phases::sync::settle(self.work(), &self.target) } else { Ok(()) }
-    }
-
     fn clean_up(&self) -> Result<(), PhaseError> {
         let Some(place) = &self.place else { return Ok(()) };
         place.remove_temporary()?;
         reading::discard(place, self.recorder.journal()).map_err(recorded)
-    }
-
-    fn all_chunks(&self) -> Result<Vec<Chunk>, Error> {
-        Ok(self.recorder.journal().chunks(0, self.manifest.chunks())?)
     }
 
     /// The counters now.

@@ -7,8 +7,9 @@ use super::{
     Migrator,
     entrance::{self, Entered, enter},
     estimate,
+    follow::Followed,
     paths::{resolve, resolved},
-    reading::{self, Reading},
+    reading::{self, Reading, Taken},
 };
 use crate::{
     error::Error,
@@ -17,7 +18,7 @@ use crate::{
     model::JobId,
     phases,
     plan::{At, Parts, Paths, Plan, Tuning},
-    source::{self, Feed, RetainedVersions, Source, checkpoint},
+    source::{self, Feed, RetainedVersions, Source, checkpoint::Trail},
     target::{Place, Target},
 };
 use std::{fs, io, path::Path, sync::Arc};
@@ -80,11 +81,22 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
             (reading, entered)
         }
     };
-    if reading.is_new {
-        reading::check_retained(&state, entered.0.as_ref())?;
+    let gap = if reading.is_new { reading::missing(&state, entered.0.as_ref())? } else { None };
+    if let Some((version, what)) = gap.filter(|_| !tuning.follow) {
+        return Err(reading::pruned(version, what));
     }
-    let mut migrator = assemble(place, Some(entered), journal, job, tuning, lock)?;
-    migrator.checkpoint = reading.checkpoint.map(|checkpoint| (checkpoint, reading.is_new));
+    let mut migrator = assemble(place.clone(), Some(entered), journal, job, tuning, lock)?;
+    let Some(Taken { trail, number, checkpoint }) = reading.checkpoint else { return Ok(migrator) };
+    if let Some((version, what)) = gap {
+        let why = format!("the node has pruned version {version}, {what}, and the checkpoint that had it is gone");
+        let entered = enter(&reading.path, paths, &migrator.job.plan, known, tuning)?;
+        migrator.renew(entered, checkpoint.clone(), &why)?;
+    }
+    migrator.checkpoint = Some((checkpoint, reading.is_new));
+    if tuning.follow {
+        let (paths, journal, job) = (paths.clone(), place.journal(), migrator.job.clone());
+        migrator.chain = Box::new(Followed::new(paths, journal, job, tuning, trail, (number, reading.is_new)));
+    }
     Ok(migrator)
 }
 
@@ -110,14 +122,14 @@ fn prepare(paths: &Paths, place: &Place, plan: &Plan, tuning: Tuning) -> Result<
     match prepared {
         Ok((reading, entered, job)) => {
             let lock = lock.map_or_else(|| Lock::take(&place.journal()), Ok)?;
-            begin(place, &job, reading.checkpoint.as_ref().map(|checkpoint| checkpoint.path.as_path()))?;
+            begin(place, &job, reading.checkpoint.as_ref().map(|taken| taken.trail.directory()))?;
             drop(lock);
             Ok((reading, entered))
         }
         Err(error) => {
             if live {
                 // Whatever is refused leaves no trace; what cannot be removed now, the next run removes.
-                let _ = checkpoint::remove(&reading::place_of(paths, place));
+                let _ = Trail::under(&reading::place_of(paths, place)).remove();
                 leave(place, !was_there);
             }
             Err(error)
@@ -160,7 +172,7 @@ pub fn abort(target: &Path) -> Result<(), Error> {
             return Err(no_job(target));
         }
         let lock = Lock::take(&place.journal())?;
-        checkpoint::remove(&place.checkpoint()).map_err(source::SourceError::from)?;
+        Trail::under(&place.checkpoint()).remove().map_err(source::SourceError::from)?;
         drop(lock);
         leave(&place, true);
         return Ok(());
@@ -200,17 +212,17 @@ fn leave(place: &Place, root_too: bool) {
 
 /// Checks the plan against the source and draws a job.
 fn plan_job(source: &dyn Source, feed: &dyn Feed, plan: &Plan) -> Result<Job, Error> {
+    let source = identify(source, feed, plan)?;
+    Ok(Job { id: random_job_id()?, plan: plan.clone(), source })
+}
+
+/// Checks the plan against a source, and says what binds a job to it.
+pub(super) fn identify(source: &dyn Source, feed: &dyn Feed, plan: &Plan) -> Result<SourceIdentity, Error> {
     let info = phases::snapshot::preflight(source, plan)?;
     let tip = feed.tip()?;
     let tip_app_hash = feed.app_hash(tip)?.unwrap_or_else(|| info.app_hash());
-    let identity = SourceIdentity {
-        engine: source.engine().to_owned(),
-        height: info.version,
-        app_hash: info.app_hash(),
-        tip,
-        tip_app_hash,
-    };
-    Ok(Job { id: random_job_id()?, plan: plan.clone(), source: identity })
+    let engine = source.engine().to_owned();
+    Ok(SourceIdentity { engine, height: info.version, app_hash: info.app_hash(), tip, tip_app_hash })
 }
 
 /// A job is born with its journal; nothing else of it exists before but the checkpoint it was planned from. The caller holds
@@ -242,6 +254,10 @@ fn assemble(
         if let Some((_, feed)) = &source {
             crate::reconcile::source(&job.source, &state, feed.as_ref())?;
         }
+        if matches!(state.phase, Phase::Snapshotting { .. }) && state.epoch > 1 {
+            // What the epoch before wrote: a crash came before it was wiped, or while it was.
+            place.wipe()?;
+        }
         place.clear_staging()?;
     }
     let target = engines(&place, job.id, job.plan.parts, tuning)?;
@@ -259,7 +275,7 @@ fn assemble(
 }
 
 #[cfg(feature = "rocksdb")]
-fn engines(place: &Place, job: JobId, parts: Parts, tuning: Tuning) -> Result<Target, Error> {
+pub(super) fn engines(place: &Place, job: JobId, parts: Parts, tuning: Tuning) -> Result<Target, Error> {
     use crate::target::rocks::{EngineTuning, RocksCommitment, RocksStorage};
     let engine =
         EngineTuning { cache: tuning.engine_cache(), write_buffer: tuning.engine_cache(), jobs: tuning.workers };
@@ -276,7 +292,7 @@ fn engines(place: &Place, job: JobId, parts: Parts, tuning: Tuning) -> Result<Ta
 }
 
 #[cfg(not(feature = "rocksdb"))]
-fn engines(_: &Place, _: JobId, _: Parts, _: Tuning) -> Result<Target, Error> {
+pub(super) fn engines(_: &Place, _: JobId, _: Parts, _: Tuning) -> Result<Target, Error> {
     Err(Error::Blocked {
         what: "this build of storeshift has no target engine".to_owned(),
         advice: "Build it with the default feature `rocksdb`.".to_owned(),
@@ -293,7 +309,7 @@ fn refuse_aborted(state: &State) -> Result<(), Error> {
     Ok(())
 }
 
-fn no_job(target: &Path) -> Error {
+pub(super) fn no_job(target: &Path) -> Error {
     Error::Blocked {
         what: format!("{}: there is no job here (no journal/journal.redb)", target.display()),
         advice: "Nothing was changed. Give the directory that was the --target of `storeshift run`.".to_owned(),

@@ -1,6 +1,6 @@
 //! Where a job reads: the database itself, or a checkpoint of it if a node has it open.
 //!
-//! Owns where checkpoints lie, when one is made, when an earlier one serves, and that those that serve for a moment only go
+//! Owns where checkpoints lie, when the first is made, when an earlier one serves, and that those that serve for a moment only go
 //! again. The path of a source is no part of a job; what binds a checkpoint to it are the chain's app hashes, as for any copy.
 
 use crate::{
@@ -8,10 +8,11 @@ use crate::{
     journal::Journal,
     machine::{Phase, State},
     model::Version,
+    phases,
     plan::{Paths, Tuning},
     source::{
-        self, Source,
-        checkpoint::{self, Checkpoint, Request},
+        self, Source, SourceError,
+        checkpoint::{self, Checkpoint, Request, Trail},
     },
     target::Place,
 };
@@ -31,9 +32,17 @@ pub(super) struct Reading {
     /// The directory to open.
     pub(super) path: PathBuf,
     /// The checkpoint, if it is one.
-    pub(super) checkpoint: Option<Checkpoint>,
+    pub(super) checkpoint: Option<Taken>,
     /// Whether it was made just now.
     pub(super) is_new: bool,
+}
+
+/// A checkpoint in the trail of a job.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) trail: Trail,
+    pub(super) number: u64,
+    pub(super) checkpoint: Checkpoint,
 }
 
 /// Whether a checkpoint is to be read: a node is running, or the operator said where to make one.
@@ -56,39 +65,48 @@ pub(super) fn place_of(paths: &Paths, place: &Place) -> PathBuf {
 /// For a job that does not exist yet. The caller holds the target's lock if the source is live.
 pub(super) fn begin(paths: &Paths, place: &Place, tuning: Tuning) -> Result<Reading, Error> {
     if !is_live(paths) {
-        return Ok(Reading { path: paths.source.clone(), checkpoint: None, is_new: false });
+        return Ok(standing(paths));
     }
-    take(&paths.source, &place_of(paths, place), tuning, true)
+    let trail = Trail::under(&place_of(paths, place));
+    trail.remove().map_err(SourceError::from)?;
+    take(paths, trail, tuning)
 }
 
-/// For a job that exists: the checkpoint it has, another one if that is gone, or the source itself if that stands still.
+/// For a job that exists: the oldest checkpoint it has, another one if they are gone, or the source itself if that stands still
+/// and is not to be followed.
 pub(super) fn resume(paths: &Paths, place: &Place, tuning: Tuning, journal: &Journal) -> Result<Reading, Error> {
     let into = place_of(paths, place);
     let recorded = journal.checkpoint()?;
     for candidate in recorded.iter().chain([&into]) {
-        if let Some(found) = checkpoint::find(candidate).filter(|found| found.source == paths.source) {
+        let trail = Trail::under(candidate);
+        let found = trail.list().map_err(SourceError::from)?;
+        if let Some((number, checkpoint)) = found.into_iter().find(|(_, found)| found.source == paths.source) {
             if recorded.as_ref() != Some(candidate) {
                 journal.set_checkpoint(Some(candidate))?;
             }
-            return Ok(Reading { path: candidate.clone(), checkpoint: Some(found), is_new: false });
+            let path = checkpoint.path.clone();
+            return Ok(Reading { path, checkpoint: Some(Taken { trail, number, checkpoint }), is_new: false });
         }
     }
-    if !is_live(paths) {
-        return Ok(Reading { path: paths.source.clone(), checkpoint: None, is_new: false });
+    let is_followed = tuning.follow && recorded.is_some();
+    if !is_live(paths) && !is_followed {
+        return Ok(standing(paths));
     }
     if let Some(before) = recorded.filter(|before| *before != into) {
-        checkpoint::remove(&before).map_err(source::SourceError::from)?;
+        Trail::under(&before).remove().map_err(SourceError::from)?;
     }
     // Recorded before it is made, so that an abort finds what a crash left of it.
     journal.set_checkpoint(Some(&into))?;
-    take(&paths.source, &into, tuning, true)
+    let trail = Trail::under(&into);
+    trail.remove().map_err(SourceError::from)?;
+    take(paths, trail, tuning)
 }
 
-/// Removes a job's checkpoint, wherever it is.
+/// Removes a job's checkpoints, wherever they are.
 pub(super) fn discard(place: &Place, journal: &Journal) -> Result<(), Error> {
     let recorded = journal.checkpoint()?;
     for directory in recorded.iter().chain([&place.checkpoint()]) {
-        checkpoint::remove(directory).map_err(source::SourceError::from)?;
+        Trail::under(directory).remove().map_err(SourceError::from)?;
     }
     if recorded.is_some() {
         journal.set_checkpoint(None)?;
@@ -96,10 +114,13 @@ pub(super) fn discard(place: &Place, journal: &Journal) -> Result<(), Error> {
     Ok(())
 }
 
-fn take(source: &Path, into: &Path, tuning: Tuning, copies: bool) -> Result<Reading, Error> {
-    let taken = checkpoint::take(&Request { source, into, reserve: tuning.reserve, copies });
-    let taken = taken.map_err(source::SourceError::from)?;
-    Ok(Reading { path: into.to_owned(), checkpoint: Some(taken), is_new: true })
+fn standing(paths: &Paths) -> Reading {
+    Reading { path: paths.source.clone(), checkpoint: None, is_new: false }
+}
+
+fn take(paths: &Paths, trail: Trail, tuning: Tuning) -> Result<Reading, Error> {
+    let (number, checkpoint) = trail.take(&paths.source, tuning.reserve, true).map_err(SourceError::from)?;
+    Ok(Reading { path: checkpoint.path.clone(), checkpoint: Some(Taken { trail, number, checkpoint }), is_new: true })
 }
 
 /// A checkpoint that goes when this is dropped, and directories that were made for it.
@@ -134,7 +155,9 @@ pub(super) fn for_a_moment(paths: &Paths, place: &Place, tuning: Tuning) -> Resu
     let into = PathBuf::from(into);
     let made = into.ancestors().skip(1).take_while(|directory| !directory.exists()).map(Path::to_owned).collect();
     let mut held = Held(None, made);
-    held.0 = take(&paths.source, &into, tuning, false)?.checkpoint;
+    let taken =
+        checkpoint::take(&Request { source: &paths.source, into: &into, reserve: tuning.reserve, copies: false });
+    held.0 = Some(taken.map_err(SourceError::from)?);
     Ok((into, held))
 }
 
@@ -153,31 +176,24 @@ pub(super) fn clear_moments(checkpoint: &Path) {
     }
 }
 
-/// Checks that a checkpoint made for a job that is half done still has what the job has to read.
+/// Which version a job that is half done has to read and a source does not have, and what for; none if it has all of them.
 ///
 /// # Errors
-/// [`Error::Blocked`]: the node has pruned it since.
-pub(super) fn check_retained(state: &State, source: &dyn Source) -> Result<(), Error> {
+/// The source could not be read.
+pub(super) fn missing(state: &State, source: &dyn Source) -> Result<Option<(Version, &'static str)>, Error> {
     let (version, what) = match &state.phase {
         Phase::Snapshotting { height } => (*height, "of which the snapshot is to be taken"),
         Phase::Restoring { height, chunks, restored, .. } if restored.count() < *chunks => {
             (*height, "of which chunks are still to be read")
         }
-        Phase::Syncing { applied, .. } if *applied < source.latest()? => {
-            (Version(applied.0 + 1), "which is the next one to be applied")
-        }
-        _ => return Ok(()),
+        // What a version changed is told by the one before.
+        Phase::Syncing { applied, .. } if *applied < source.latest()? => (*applied, "which the next one is applied to"),
+        _ => return Ok(None),
     };
-    let Some(info) = source.commit_info(version)? else { return Err(pruned(version, what)) };
-    for store in &info.stores {
-        if source.root(&store.name, version)?.is_none() {
-            return Err(pruned(version, what));
-        }
-    }
-    Ok(())
+    Ok((!phases::snapshot::is_whole(source, version)?).then_some((version, what)))
 }
 
-fn pruned(version: Version, what: &str) -> Error {
+pub(super) fn pruned(version: Version, what: &str) -> Error {
     Error::Blocked {
         what: format!(
             "the checkpoint this job was reading is gone, and the node has pruned version {version} since, {what}: another \

@@ -1,7 +1,7 @@
 //! A job in the background of a tokio program: its engines block, so it runs on a thread of its own, and only its status
 //! and its end come back.
 
-use super::{Migrator, Outcome, Status, estimate::disk_free};
+use super::{Following, Migrator, Outcome, Status, estimate::disk_free};
 use crate::{
     error::Error,
     journal,
@@ -54,6 +54,7 @@ impl Migrator {
             target: self.place.as_ref().map(|place| place.root().to_owned()),
             directory,
             status,
+            following: self.chain.report(),
             began: Instant::now(),
             at_start: self.counts(),
             reserve: self.tuning.reserve,
@@ -102,6 +103,9 @@ impl Migrator {
             summary: String::new(),
             height: Some(job.source.height.0),
             app_hash: job.source.app_hash.to_string(),
+            following: None,
+            attempts: 0,
+            epoch: 0,
             memory_stores_left_out: job.plan.leave_out_memory_stores,
             tip: self.feed.tip().map_or(job.source.tip.0, |tip| tip.0),
             applied: None,
@@ -126,6 +130,7 @@ struct Beat {
     target: Option<PathBuf>,
     directory: Option<PathBuf>,
     status: Arc<Mutex<Status>>,
+    following: Option<Arc<Mutex<Following>>>,
     began: Instant,
     at_start: Counts,
     reserve: u64,
@@ -135,6 +140,11 @@ impl Beat {
     /// Brings the status up to date, writes it for `status` to read, and looks at the disk.
     fn renew(&self, progress: &Progress, stop: &Stop) -> Status {
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(following) = &self.following {
+            let following = following.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            status.tip = status.tip.max(following.tip);
+            status.following = Some(following);
+        }
         status.steps = progress.steps();
         status.set_counts(progress.counts(), self.at_start, self.began.elapsed().as_secs_f64());
         status.updated = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());

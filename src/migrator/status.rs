@@ -2,6 +2,7 @@
 
 use crate::{
     machine::{Fence, Phase, State},
+    migrator::Following,
     progress::{Counts, StepTime},
 };
 use serde::{Deserialize, Serialize};
@@ -32,10 +33,19 @@ pub struct Status {
     pub height: Option<u64>,
     /// App hash of the snapshot version, hex.
     pub app_hash: String,
+    /// The running node that is followed, if one is.
+    #[serde(default)]
+    pub following: Option<Following>,
+    /// How often a switch was tried and undone, or damage repaired, in this epoch.
+    #[serde(default)]
+    pub attempts: u32,
+    /// Which snapshot this is: 1, and one more each time the job had to begin anew.
+    #[serde(default)]
+    pub epoch: u32,
     /// Whether memory stores are left out of `app_hash`.
     #[serde(default)]
     pub memory_stores_left_out: bool,
-    /// Newest version in the source when the run began.
+    /// Newest version in the source when the run began, or seen of the node since.
     pub tip: u64,
     /// Newest version that is durable and proven in the target.
     pub applied: Option<u64>,
@@ -68,6 +78,7 @@ impl Status {
     /// Fills in what follows from the state.
     pub fn set_state(&mut self, state: &State) {
         let phase = &state.phase;
+        (self.epoch, self.attempts) = (state.epoch, state.attempt);
         self.phase = phase.name().to_owned();
         self.summary = phase.to_string();
         self.height = phase.height().map(|height| height.0).or(self.height);
@@ -78,7 +89,11 @@ impl Status {
             self.chunks = (self.chunks.0, self.chunks.0, self.chunks.0);
         }
         self.next = match phase {
-            Phase::Done { .. } => "nothing: start the node on store/v2; `storeshift verify` proves the target again",
+            Phase::Done { finished: true, .. } => "nothing: the store/v1 database may be removed",
+            Phase::Done { .. } => {
+                "start the node on store/v2; `storeshift verify` proves the target again, `storeshift back` gives the chain back, \
+                 `storeshift finish` rules that out"
+            }
             Phase::Halted { .. } => "look at the verdict, then `storeshift verify --repair` or `storeshift abort`",
             Phase::Aborted => "run `storeshift abort` again to finish wiping",
             Phase::Switching { fence: Fence::Raising, .. } => "wait, or run again",

@@ -66,6 +66,14 @@ fn oldest(source: &dyn Source, latest: Version) -> Result<Version, PhaseError> {
     Ok(oldest)
 }
 
+/// Whether a version is whole: its commit info is there, and every store has the root it records.
+///
+/// # Errors
+/// The source could not be read.
+pub fn is_whole(source: &dyn Source, version: Version) -> Result<bool, PhaseError> {
+    Ok(whole(source, version)?.is_ok())
+}
+
 /// The commit info of a version all of whose stores have the root it records; or, in words, what is missing.
 fn whole(source: &dyn Source, version: Version) -> Result<Result<CommitInfo, String>, PhaseError> {
     let Some(info) = source.commit_info(version)? else {

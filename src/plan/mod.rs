@@ -9,6 +9,7 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 /// Leaves of a chunk unless the plan says otherwise.
@@ -75,9 +76,20 @@ pub struct Tuning {
     pub memory: usize,
     /// Bytes of disk space to leave free; the run stops before it goes below.
     pub reserve: u64,
-    /// Whether to switch when caught up.
+    /// Whether to switch when caught up; beside a running node, whether to stay until a switch is asked for.
     pub switch: bool,
+    /// Whether to go on with what a running node commits meanwhile, instead of ending with its first checkpoint.
+    pub follow: bool,
+    /// The version at which a switch is asked for from the start, beside a running node.
+    pub switch_at: Option<Version>,
+    /// Least time between two checkpoints of a running node.
+    pub every: Duration,
+    /// Bytes on the disk that only checkpoints hold on to, at most; none: a quarter of what is free.
+    pub checkpoints: Option<u64>,
 }
+
+/// Least time between two checkpoints of a running node, unless the plan says otherwise: about a block.
+const EVERY: Duration = Duration::from_secs(5);
 
 /// Memory unless the plan or the machine says otherwise.
 const MEMORY: usize = 192 << 20;
@@ -91,13 +103,17 @@ fn memory_within(limit: u64) -> usize {
 
 impl Default for Tuning {
     /// One worker per core this process may use, 192 MiB or three eighths of the memory it may use, 1 GiB of disk left
-    /// free, switch when caught up.
+    /// free, switch when caught up; a running node is followed, with a checkpoint every 5 seconds at most.
     fn default() -> Tuning {
         Tuning {
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             memory: limits::memory().map_or(MEMORY, memory_within),
             reserve: 1 << 30,
             switch: true,
+            follow: true,
+            switch_at: None,
+            every: EVERY,
+            checkpoints: None,
         }
     }
 }
@@ -154,6 +170,8 @@ struct PlanFile {
     app_hash: Option<String>,
     leave_out_memory_stores: Option<bool>,
     switch: Option<bool>,
+    follow: Option<bool>,
+    switch_at: Option<u64>,
     #[serde(default)]
     tuning: TuningFile,
 }
@@ -171,6 +189,8 @@ struct TuningFile {
     workers: Option<usize>,
     memory_mib: Option<usize>,
     reserve_mib: Option<u64>,
+    every_seconds: Option<f64>,
+    checkpoints_mib: Option<u64>,
 }
 
 /// Reads a plan file. Relative paths in it are relative to the file.
@@ -211,10 +231,26 @@ pub fn read(path: &Path) -> Result<(Paths, Plan, Tuning), PlanError> {
         memory: file.tuning.memory_mib.map_or(defaults.memory, |mib| mib.saturating_mul(1 << 20)),
         reserve: file.tuning.reserve_mib.map_or(defaults.reserve, |mib| mib.saturating_mul(1 << 20)),
         switch: file.switch.unwrap_or(defaults.switch),
+        follow: file.follow.unwrap_or(defaults.follow),
+        switch_at: file.switch_at.map(Version),
+        every: file.tuning.every_seconds.map_or(Ok(defaults.every), seconds).map_err(value)?,
+        checkpoints: file.tuning.checkpoints_mib.map(|mib| mib.saturating_mul(1 << 20)),
     };
     plan.check().map_err(value)?;
     tuning.check().map_err(value)?;
     Ok((paths, plan, tuning))
+}
+
+/// A time between two checkpoints, from seconds.
+///
+/// # Errors
+/// [`PlanError::Value`] if it is no such time.
+pub fn seconds(seconds: f64) -> Result<Duration, PlanError> {
+    let wrong = || PlanError::Value(format!("every is {seconds} seconds, it must be 0 to 86400"));
+    if !(0.0..=86400.0).contains(&seconds) {
+        return Err(wrong());
+    }
+    Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
 }
 
 impl Plan {

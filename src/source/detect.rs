@@ -1,7 +1,11 @@
 //! Owns the question which engine wrote a database directory. Hands out the opened source, or a refusal that says what was
 //! found.
 
-use super::{Rootmulti, Source, SourceError, checkpoint, leveldb, lsm, pebble, snapshot};
+use super::{
+    Rootmulti, Source, SourceError,
+    checkpoint::{self, Standstill},
+    leveldb, lsm, pebble, snapshot,
+};
 use std::path::Path;
 
 /// Tables kept open. With the two engines of the target it stays below the usual limit of 1024 files.
@@ -37,10 +41,23 @@ impl EngineKind {
 /// # Errors
 /// The directory is no database this release reads, or a node has it open; the error names what was found.
 pub fn open(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceError> {
-    let engine = detect(path)?;
     if checkpoint::is_in_use(path) {
+        detect(path)?;
         return Err(SourceError::InUse(path.to_owned()));
     }
+    open_unused(path, cache_bytes)
+}
+
+/// As [`open`], a database that stands still because its lock is held here.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_still(still: &Standstill, cache_bytes: usize) -> Result<Box<dyn Source>, SourceError> {
+    open_unused(still.database(), cache_bytes)
+}
+
+fn open_unused(path: &Path, cache_bytes: usize) -> Result<Box<dyn Source>, SourceError> {
+    let engine = detect(path)?;
     if engine == EngineKind::RocksDb {
         return open_rocks(path, cache_bytes);
     }

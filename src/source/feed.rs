@@ -1,4 +1,4 @@
-//! Feeds: where versions after the snapshot come from, and how store/v1 is stopped for the switch.
+//! Feeds: where versions after the snapshot come from.
 
 use super::{Source, SourceError, changes::Changes};
 use crate::model::{Hash, Version};
@@ -30,15 +30,9 @@ pub trait Feed: Send + Sync {
         }
         Ok(self.retained().commit_info(version)?.map(|info| info.app_hash()))
     }
-
-    /// Stops store/v1 and says at which version it stands.
-    ///
-    /// # Errors
-    /// It could not be stopped.
-    fn fence(&self) -> Result<Version, SourceError>;
 }
 
-/// The feed of a database that stands still: the versions it retains.
+/// The feed of a database: the versions it retains.
 pub struct RetainedVersions {
     source: Arc<dyn Source>,
 }
@@ -58,11 +52,6 @@ impl Feed for RetainedVersions {
 
     fn retained(&self) -> &dyn Source {
         self.source.as_ref()
-    }
-
-    fn fence(&self) -> Result<Version, SourceError> {
-        // Nothing writes to a database that stands still, so it is fenced where it is.
-        self.tip()
     }
 }
 
@@ -91,10 +80,5 @@ impl<C: Changes> Feed for ChangesetFeed<C> {
 
     fn changes(&self) -> Option<&dyn Changes> {
         Some(&self.changes)
-    }
-
-    fn fence(&self) -> Result<Version, SourceError> {
-        // Files are written by somebody else, who is done with them.
-        self.tip()
     }
 }

@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub use changes::{Changes, ChangesetFiles, Upgrades};
-pub use detect::{EngineKind, detect, open};
+pub use detect::{EngineKind, detect, open, open_still};
 pub use engine::{Engine, Pair, PointReader, Scan};
 pub use error::SourceError;
 pub use feed::{ChangesetFeed, Feed, RetainedVersions};

@@ -94,6 +94,16 @@ impl Writer {
         said.hashes.get(&version).unwrap_or_else(|| panic!("the writer ended before version {version}")).clone()
     }
 
+    /// Waits until it ends by itself.
+    pub fn ended(mut self) -> (u64, String) {
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "the writer failed: {status}");
+        self.listener.join().unwrap();
+        let said = self.said.0.lock().unwrap();
+        let (version, hash) = said.hashes.last_key_value().unwrap();
+        (*version, hash.clone())
+    }
+
     /// Has it end as a node does, and the SDK's code open and read what it left.
     pub fn end(mut self) -> (u64, u64) {
         drop(self.stdin.take());

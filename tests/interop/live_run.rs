@@ -1,4 +1,4 @@
-//! `storeshift run` beside a node that goes on: to the end, resumed, with its checkpoint lost, given up.
+//! `storeshift run --once` beside a node that goes on: to the end, resumed, with its checkpoint lost, given up.
 
 use super::{
     go,
@@ -11,26 +11,26 @@ use std::{
     process::{Command, Stdio},
 };
 
-struct Ran {
-    code: i32,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
 }
 
-fn ran(command: &mut Command) -> Ran {
+pub fn ran(command: &mut Command) -> Ran {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
     Ran { code: output.status.code().unwrap(), out: text(&output.stdout), err: text(&output.stderr) }
 }
 
-fn storeshift(args: &[&str]) -> Ran {
+pub fn storeshift(args: &[&str]) -> Ran {
     ran(Command::new(env!("CARGO_BIN_EXE_storeshift")).args(args))
 }
 
 impl Ran {
     /// Asserts the exit code and that every one of these was said.
     #[track_caller]
-    fn expect(&self, code: i32, words: &[&str]) -> &Ran {
+    pub fn expect(&self, code: i32, words: &[&str]) -> &Ran {
         assert_eq!(self.code, code, "{}{}", self.out, self.err);
         for word in words {
             assert!(self.out.contains(word) || self.err.contains(word), "{word:?}: {}{}", self.out, self.err);
@@ -39,7 +39,7 @@ impl Ran {
     }
 
     /// Version and app hash of a run that is done.
-    fn done(&self) -> (u64, String) {
+    pub fn done(&self) -> (u64, String) {
         let after = |word: &str| self.out.split_once(word).unwrap().1.split_whitespace().next().unwrap().to_owned();
         (after("of record from version ").parse().unwrap(), after("app hash ").to_owned())
     }
@@ -90,7 +90,7 @@ fn end_to_end(backend: &'static str, more: &[&str]) {
         command.args(["-f", "-qq", "-y", "-s", "4096", "-e", "trace=%file,flock,fcntl", "-o", text(&trace)]);
         command.arg(env!("CARGO_BIN_EXE_storeshift"));
     }
-    let run = ran(command.arg("run").args(both));
+    let run = ran(command.args(["run", "--once"]).args(both));
     run.expect(0, &["made a checkpoint", "0 copied", "is not in the target"]);
     let (version, hash) = run.done();
     assert!(version >= before);
@@ -101,7 +101,7 @@ fn end_to_end(backend: &'static str, more: &[&str]) {
     assert!(!Path::new(target).join("checkpoint").exists(), "it is of no use any more");
     storeshift(&["verify", "--target", target]).expect(0, &["The target is sound"]);
     storeshift(&["verify", "--target", target, "--source", source]).expect(0, &["The target is sound"]);
-    storeshift(&[&["run"], &both[..]].concat()).expect(0, &["is the store of record"]);
+    storeshift(&[&["run", "--once"], &both[..]].concat()).expect(0, &["is the store of record"]);
     let status = storeshift(&["status", "--json", "--target", target]);
     status.expect(0, &[]);
     nothing_of_ours(Path::new(source));
@@ -127,7 +127,7 @@ fn a_job_keeps_its_checkpoint_until_it_is_done_however_far_the_node_goes_on() {
     let dir = scratch();
     let writer = Writer::start(&dir.path().join("node"), "goleveldb", &["-write-buffer", "48"]);
     let (source, target, beside) = (writer.database(), dir.path().join("v2"), dir.path().join("beside"));
-    let run = ["run", "--source", text(&source), "--target", text(&target), "--checkpoint", text(&beside)];
+    let run = ["run", "--once", "--source", text(&source), "--target", text(&target), "--checkpoint", text(&beside)];
     writer.hash(20);
     storeshift(&[&run[..], &["--no-switch"]].concat()).expect(0, &["made a checkpoint", "Caught up"]);
     let status = storeshift(&["status", "--json", "--target", text(&target)]);
@@ -152,7 +152,7 @@ fn a_lost_checkpoint_is_made_anew_while_the_node_has_what_is_needed_and_else_tha
         let dir = scratch();
         let writer = Writer::start(&dir.path().join("node"), "goleveldb", &["-write-buffer", "48", "-keep", keep]);
         let (source, target) = (writer.database(), dir.path().join("v2"));
-        let run = ["run", "--source", text(&source), "--target", text(&target)];
+        let run = ["run", "--once", "--source", text(&source), "--target", text(&target)];
         writer.hash(20);
         storeshift(&[&run[..], &["--no-switch"]].concat()).expect(0, &["Caught up"]);
         let before = writer.newest();

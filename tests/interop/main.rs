@@ -6,6 +6,7 @@
 
 mod commitment;
 mod doctor;
+mod follow;
 mod go;
 mod leveldb;
 mod live;

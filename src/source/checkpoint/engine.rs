@@ -111,6 +111,28 @@ pub(super) fn settings(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, Check
     Ok(found)
 }
 
+/// Which engine wrote a directory.
+pub(super) fn kind(directory: &Path) -> Result<EngineKind, CheckpointError> {
+    engine(directory, &names(directory)?)
+}
+
+/// Changes whenever something was written to a database: names, lengths and times of its logs and manifests. Where it cannot be
+/// read, it is not known.
+#[must_use]
+pub fn fingerprint(directory: &Path) -> Option<u64> {
+    let mut names = names(directory).ok()?;
+    names.retain(|name| name.ends_with(".log") || name.starts_with("MANIFEST-"));
+    names.sort();
+    let mut hasher = blake3::Hasher::new();
+    for name in names {
+        let found = fs::metadata(directory.join(&name)).ok()?;
+        let written = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+        hasher.update(format!("{name} {} {}\n", found.len(), written.as_nanos()).as_bytes());
+    }
+    let (first, _) = hasher.finalize().as_bytes().split_first_chunk::<8>().map(|(first, rest)| (*first, rest.len()))?;
+    Some(u64::from_le_bytes(first))
+}
+
 /// The numbers of the logs there are.
 pub(super) fn logs(directory: &Path) -> Result<Vec<u64>, CheckpointError> {
     Ok(names(directory)?.iter().filter_map(|name| number(name.strip_suffix(".log")?)).collect())

@@ -15,9 +15,14 @@ mod error;
 mod files;
 mod in_use;
 mod pass;
+mod standstill;
+mod trail;
 
+pub use engine::fingerprint;
 pub use error::CheckpointError;
 pub use in_use::is_in_use;
+pub use standstill::Standstill;
+pub use trail::Trail;
 
 use error::io;
 use files::{sync, write};

@@ -73,6 +73,10 @@ struct World {
     life: Life,
 }
 
+fn undone() -> Event {
+    Event::SwitchUndone { why: "the fence is gone".to_owned() }
+}
+
 fn verified() -> Verified {
     Verified::compare(Hash::EMPTY, Hash::EMPTY).unwrap()
 }
@@ -99,7 +103,7 @@ impl World {
             && !self.life.fence
             && driver != Driver::TrustsOldFence
         {
-            return vec![(vec![], Event::SwitchUndone)];
+            return vec![(vec![], undone())];
         }
         let manifest = driver != Driver::Forgetful || self.life.manifest;
         let open = |done: &storeshift::model::ChunkSet| {
@@ -160,7 +164,7 @@ impl World {
         match event {
             Event::Snapshotted { .. } => self.life.manifest = true,
             Event::Fenced { .. } => self.life.fence = true,
-            Event::SwitchUndone | Event::Aborted => self.life.fence = false,
+            Event::SwitchUndone { .. } | Event::Aborted => self.life.fence = false,
             Event::Flipped => self.check_flip(&after)?,
             _ => {}
         }
@@ -249,10 +253,10 @@ impl World {
         }
         step(&|world| world.record(&Event::Aborted))?;
         if matches!(state.phase, Phase::Switching { .. }) && state.attempt < 2 {
-            step(&|world| world.record(&Event::SwitchUndone))?;
+            step(&|world| world.record(&undone()))?;
         }
         for (writes, event) in self.units(driver) {
-            if event == Event::SwitchUndone && state.attempt >= 2 {
+            if event == undone() && state.attempt >= 2 {
                 continue;
             }
             for &write in writes.iter().filter(|write| !self.life.did.contains(write)) {

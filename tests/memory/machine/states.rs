@@ -10,6 +10,8 @@ const CHUNKS: u64 = 3;
 const NEWEST: u64 = 4;
 /// Work is taken back at most so often; beyond it the states repeat themselves.
 const ATTEMPTS: u32 = 2;
+/// As many snapshots are taken at most.
+const EPOCHS: u32 = 2;
 
 fn verified() -> Verified {
     Verified::compare(Hash::EMPTY, Hash::EMPTY).unwrap()
@@ -28,10 +30,12 @@ fn events() -> Vec<Event> {
         Event::SwitchStarted,
         Event::Checked(verified()),
         Event::Flipped,
-        Event::SwitchUndone,
+        Event::SwitchUndone { why: String::new() },
         Event::Halted(verdict()),
         Event::Repaired { reopened: None },
         Event::Aborted,
+        Event::Returned,
+        Event::Finished,
     ];
     let subsets = (0..1u64 << CHUNKS).map(|bits| (0..CHUNKS).filter(|id| bits >> id & 1 == 1).collect::<Vec<_>>());
     for chunks in subsets.chain([vec![0, 0], vec![CHUNKS], vec![1, u64::MAX]]) {
@@ -41,6 +45,7 @@ fn events() -> Vec<Event> {
     events.extend((0..=CHUNKS).map(|chunks| Event::Snapshotted { chunks }));
     events.extend((0..=CHUNKS).map(|chunk| Event::Repaired { reopened: Some(chunk) }));
     events.extend((0..=NEWEST).map(|version| Event::Applied { to: Version(version) }));
+    events.extend((1..=2).map(|height| Event::Renewed { height: Version(height) }));
     events.extend((0..=NEWEST).map(|version| Event::Fenced { version: Version(version) }));
     events
 }
@@ -52,7 +57,7 @@ fn explore(mut each: impl FnMut(&State, &Event, &Result<State, Refusal>)) -> Vec
     let mut known = HashSet::new();
     let mut open: VecDeque<State> = (1..=2).map(|height| State::new(Version(height))).collect();
     while let Some(state) = open.pop_front() {
-        if state.attempt > ATTEMPTS || !known.insert(format!("{state:?}")) {
+        if state.attempt > ATTEMPTS || state.epoch > EPOCHS || !known.insert(format!("{state:?}")) {
             continue;
         }
         for event in &events {
@@ -88,10 +93,31 @@ fn every_accepted_event_keeps_every_invariant_and_a_refused_one_changes_nothing(
 }
 
 #[test]
-fn nothing_follows_done_or_aborted() {
+fn nothing_follows_aborted_and_after_done_the_chain_is_given_back_or_never_will_be() {
+    explore(|state, event, outcome| match (&state.phase, event, outcome) {
+        (Phase::Done { finished: false, .. }, Event::Returned, Ok(after)) => assert_eq!(after.phase, Phase::Aborted),
+        (Phase::Done { finished: false, .. }, Event::Finished, Ok(after)) => {
+            assert!(matches!(after.phase, Phase::Done { finished: true, .. }), "{after:?}");
+        }
+        (Phase::Done { .. } | Phase::Aborted, _, outcome) => {
+            assert!(outcome.is_err(), "{state:?} {event:?}");
+        }
+        (_, Event::Returned | Event::Finished, outcome) => assert!(outcome.is_err(), "{state:?} {event:?}"),
+        _ => {}
+    });
+}
+
+#[test]
+fn a_new_epoch_begins_with_its_snapshot_and_with_nothing_of_the_last_one() {
     explore(|state, event, outcome| {
-        if matches!(state.phase, Phase::Done { .. } | Phase::Aborted) {
-            assert!(matches!(outcome, Err(Refusal::Final { .. })), "{state:?} {event:?}");
+        let Ok(after) = outcome else { return };
+        assert_eq!(after.epoch > state.epoch, matches!(event, Event::Renewed { .. }), "{state:?} {event:?}");
+        if let Event::Renewed { height } = event {
+            let begun = State { epoch: state.epoch + 1, ..State::new(*height) };
+            assert_eq!(*after, begun);
+            let fit =
+                matches!(state.phase, Phase::Snapshotting { .. } | Phase::Restoring { .. } | Phase::Syncing { .. });
+            assert!(fit, "{state:?}");
         }
     });
 }
@@ -108,6 +134,7 @@ fn the_flip_needs_everything_restored_joined_proven_concluded_drained_and_checke
                 assert!(all(restored) && all(proven) && *joined && height == applied, "{}", why());
                 assert!(matches!(event, Event::Concluded(_)), "{}", why());
             }
+            (Phase::Done { .. }, Phase::Done { .. }) => {}
             (_, Phase::Done { version, .. }) => {
                 let Phase::Switching { applied, fence, .. } = &state.phase else { panic!("{}", why()) };
                 assert_eq!((applied, *fence), (version, Fence::Checked(*version)), "{}", why());

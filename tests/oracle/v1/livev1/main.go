@@ -17,6 +17,7 @@ import (
 	"unsafe"
 
 	pt "cosmossdk.io/store/pruning/types"
+	"cosmossdk.io/store/types"
 	"github.com/cockroachdb/pebble"
 	dbm "github.com/cosmos/cosmos-db"
 
@@ -36,6 +37,8 @@ func main() {
 	flag.IntVar(&c.ValMax, "val-max", 400, "greatest value size")
 	flag.Int64Var(&c.Seed, "seed", 1, "seed")
 	versions := flag.Int("versions", 0, "stop after so many versions (0: when told to)")
+	halt := flag.Int("halt", 0, "stop at this version, as a node with halt-height does (0: never)")
+	flag.Int64Var(&c.Upgrade, "upgrade-at", 0, "make a store upgrade (add, delete, rename) before this version")
 	pace := flag.Duration("pace", 0, "time from one commit to the next, at least")
 	buffer := flag.Int("write-buffer", 64, "write buffer and table size in KiB (0: as cosmos-db has it)")
 	keep := flag.Uint64("keep", 5, "versions kept; pruned every 10 versions")
@@ -49,8 +52,16 @@ func main() {
 	check(os.MkdirAll(*out, 0o755))
 	db, err := open(*backend, *out, *buffer, *format)
 	check(err)
-	names := append(c.StoreNames(), wl.EmptyStore)
-	d, err := v1.Open(db, names, v1.Options{Pruning: pt.NewCustomPruningOptions(*keep, 10), Cache: 10000})
+	opt := v1.Options{Pruning: pt.NewCustomPruningOptions(*keep, 10), Cache: 10000}
+	base := append(c.StoreNames(), wl.EmptyStore)
+	names := base
+	if c.Upgrade > 0 {
+		names = append(append([]string{}, base...), wl.UpgradeDeleted, wl.UpgradeRenamed)
+	}
+	if last, latest, err := v1.LastStores(db); err == nil && latest > 0 {
+		names = last // those there are by now
+	}
+	d, err := v1.Open(db, names, opt)
 	check(err)
 	if *reopen {
 		s, err := d.State(d.RS.LastCommitID().Version, true)
@@ -68,13 +79,35 @@ func main() {
 	signal.Notify(term, syscall.SIGTERM, os.Interrupt)
 
 	gen := wl.New(c)
+	if c.Upgrade > 0 {
+		gen.AddStore(wl.UpgradeDeleted)
+		gen.AddStore(wl.UpgradeRenamed)
+	}
+	upgraded := func(n int) bool { // tells the generator
+		if c.Upgrade == 0 || int64(n) != c.Upgrade {
+			return false
+		}
+		gen.RemoveStore(wl.UpgradeDeleted)
+		gen.RenameStore(wl.UpgradeRenamed, wl.UpgradeRenamedTo)
+		gen.AddStore(wl.UpgradeAdded)
+		return true
+	}
 	start := int(d.RS.LastCommitID().Version)
 	for n := 1; n <= start; n++ { // go on where an earlier run ended
+		upgraded(n)
 		gen.Version(n)
 	}
 	said := bufio.NewWriter(os.Stdout)
-	for n := start + 1; *versions == 0 || n <= start+*versions; n++ {
+	for n := start + 1; (*versions == 0 || n <= start+*versions) && (*halt == 0 || n <= *halt); n++ {
 		began := time.Now()
+		if upgraded(n) {
+			uo := opt
+			uo.Upgrades = &types.StoreUpgrades{Added: []string{wl.UpgradeAdded}, Deleted: []string{wl.UpgradeDeleted},
+				Renamed: []types.StoreRename{{OldKey: wl.UpgradeRenamed, NewKey: wl.UpgradeRenamedTo}}}
+			names = append(append([]string{}, base...), wl.UpgradeDeleted, wl.UpgradeAdded, wl.UpgradeRenamedTo)
+			d, err = v1.Open(db, names, uo)
+			check(err)
+		}
 		id, err := d.Apply(gen.Version(n))
 		check(err)
 		fmt.Fprintf(said, "%d %x %d\n", id.Version, id.Hash, time.Since(began).Microseconds())

@@ -1,0 +1,132 @@
+//! The request to switch: a small file beside the journal, written by whoever asks and read by the process that runs the job.
+//!
+//! It decides nothing by itself: the flip is recorded in the journal, and only after everything was checked. If the file is lost,
+//! somebody has to ask again.
+
+use super::JournalError;
+use serde::{Deserialize, Serialize};
+use std::{fs, io, io::Write as _, path::Path};
+
+const NAME: &str = "switch.json";
+const FORMAT: u32 = 1;
+
+/// What an operator asks for.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwitchRequest {
+    format: u32,
+    /// The version at which to switch; none: wherever the node is stopped.
+    pub height: Option<u64>,
+    /// Seconds that the chain may stand still at most, as predicted.
+    pub max_pause: Option<f64>,
+    /// Unix seconds after which the request is void.
+    pub deadline: Option<u64>,
+    /// Unix seconds when it was made.
+    pub asked: u64,
+    /// Why it was not carried out, once that is so; it is void then.
+    pub failure: Option<String>,
+}
+
+impl SwitchRequest {
+    /// A request made at this time, in Unix seconds, to switch at this version or wherever the node is stopped.
+    #[must_use]
+    pub fn new(asked: u64, height: Option<u64>) -> SwitchRequest {
+        SwitchRequest { format: FORMAT, asked, height, ..SwitchRequest::default() }
+    }
+
+    /// The request, void for this reason.
+    #[must_use]
+    pub fn failed(self, why: String) -> SwitchRequest {
+        SwitchRequest { failure: Some(why), ..self }
+    }
+
+    /// Whether it is still to be carried out.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.failure.is_none()
+    }
+
+    /// Puts it beside the journal in this directory, in the place of an earlier one.
+    ///
+    /// # Errors
+    /// The file could not be written.
+    pub fn write(&self, directory: &Path) -> Result<(), JournalError> {
+        let temporary = directory.join("switch.json.new");
+        let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
+        let text = serde_json::to_vec_pretty(self).map_err(|e| JournalError::Database(e.to_string()))?;
+        let mut file = fs::File::create(&temporary).map_err(error("create"))?;
+        // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
+        file.write_all(&text).and_then(|()| file.sync_all()).map_err(error("write"))?;
+        fs::rename(&temporary, directory.join(NAME)).map_err(error("replace"))?;
+        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(error("sync"))
+    }
+
+    /// The request beside the journal in this directory, if there is one.
+    ///
+    /// # Errors
+    /// There is one that cannot be read, or that this release does not understand.
+    pub fn read(directory: &Path) -> Result<Option<SwitchRequest>, JournalError> {
+        let path = directory.join(NAME);
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(JournalError::Io { path, doing: "read", source }),
+        };
+        let invalid = |what: String| JournalError::Io {
+            path: path.clone(),
+            doing: "understand",
+            source: io::Error::new(io::ErrorKind::InvalidData, what),
+        };
+        let request: SwitchRequest = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+        if request.format != FORMAT {
+            return Err(invalid(format!("it has format {}, this release knows {FORMAT}", request.format)));
+        }
+        Ok(Some(request))
+    }
+
+    /// Takes the request back. Repeatable.
+    ///
+    /// # Errors
+    /// The file could not be removed.
+    pub fn remove(directory: &Path) -> Result<(), JournalError> {
+        for name in ["switch.json.new", NAME] {
+            let path = directory.join(name);
+            match fs::remove_file(&path) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    return Err(JournalError::Io { path, doing: "remove", source });
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_read_as_it_was_written_until_it_is_taken_back() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(SwitchRequest::read(dir.path()).unwrap(), None);
+        let asked = SwitchRequest { deadline: Some(9), ..SwitchRequest::new(5, Some(7)) };
+        asked.write(dir.path()).unwrap();
+        assert_eq!(SwitchRequest::read(dir.path()).unwrap(), Some(asked));
+        SwitchRequest::remove(dir.path()).unwrap();
+        SwitchRequest::remove(dir.path()).unwrap();
+        assert_eq!(SwitchRequest::read(dir.path()).unwrap(), None);
+    }
+
+    #[test]
+    fn a_request_that_is_not_understood_is_an_error_and_none_at_all() {
+        let dir = tempfile::tempdir().unwrap();
+        let newer = serde_json::to_string(&SwitchRequest { format: 2, ..SwitchRequest::new(5, None) }).unwrap();
+        let strange = newer.replacen("2", "1", 1).replacen("height", "hight", 1);
+        for text in [newer.as_str(), strange.as_str(), "{", ""] {
+            fs::write(dir.path().join(NAME), text).unwrap();
+            let error = SwitchRequest::read(dir.path()).unwrap_err();
+            assert!(matches!(error, JournalError::Io { doing: "understand", .. }), "{text}: {error}");
+        }
+    }
+}

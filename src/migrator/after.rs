@@ -1,0 +1,137 @@
+//! What may follow the switch: the chain is given back to store/v1, or that is ruled out for good.
+//!
+//! Owns what has to be true before either is recorded. Nothing is removed by it: who gives the chain back may still want to look at
+//! the target, and who finishes removes the old database himself.
+
+use super::{
+    Recorder,
+    entrance::enter_still,
+    open::{engines, no_job},
+    paths::{resolve, resolved},
+};
+use crate::{
+    error::Error,
+    journal::{Journal, Lock, Writes, status},
+    machine::{Event, Phase, State},
+    model::Version,
+    plan::{Paths, Tuning},
+    source::checkpoint::Standstill,
+    target::Place,
+};
+use std::path::Path;
+
+/// The chain is back on store/v1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Returned {
+    /// The version at which the switch was.
+    pub switched: Version,
+    /// The newest version that store/v1 has.
+    pub tip: Version,
+    /// How many versions only store/v2 had.
+    pub lost: u64,
+}
+
+/// Gives the chain back to store/v1, if its database is still there and nothing is lost, or no more than was consented to.
+///
+/// # Errors
+/// [`Error::Blocked`], saying what is in the way and what would be lost; nothing was changed.
+pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, Error> {
+    let paths = &resolved(paths)?;
+    let (place, journal, _lock) = open(&paths.target)?;
+    let job = journal.job()?;
+    let mut recorder = Recorder::new(journal)?;
+    let switched = switched(recorder.state())?;
+    let blocked =
+        |what: String, advice: &str| Error::Blocked { what, advice: format!("Nothing was changed. {advice}") };
+    // Held until it is recorded, so that no node begins on a store that is not of record yet.
+    let standstill = Standstill::take(&paths.source).map_err(crate::source::SourceError::from)?.ok_or_else(|| {
+        blocked(
+            format!("a process has {} open, which is not of record", paths.source.display()),
+            "Stop it first: what it commits is not what the chain committed on store/v2.",
+        )
+    })?;
+    let source = enter_still(&standstill, &job.plan, tuning)?;
+    let tip = source.latest()?;
+    let expected = source.commit_info(switched)?.map(|info| info.app_hash());
+    let target = engines(&place, job.id, job.plan.parts, tuning)?;
+    let of_target = match &target.sc {
+        Some(sc) => sc.commit_info(switched)?.map(|info| info.app_hash()),
+        None => None,
+    };
+    if tip < switched || expected.is_none() || of_target.is_some_and(|found| Some(found) != expected) {
+        return Err(blocked(
+            format!(
+                "{} is not the database that was switched at version {switched}, or has been changed since: it stands at \
+                 version {tip}",
+                paths.source.display()
+            ),
+            "Give the database the chain was on before.",
+        ));
+    }
+    let sc = target.sc.as_ref().map(|sc| sc.latest()).transpose()?.flatten();
+    let ss = target.ss.as_ref().map(|ss| ss.latest()).transpose()?.flatten();
+    let newest = sc.max(ss).unwrap_or(switched);
+    let lost = newest.0.saturating_sub(tip.0);
+    if lost > consented {
+        return Err(blocked(
+            format!(
+                "store/v2 has {lost} versions that store/v1 has not, {} to {newest}: they would be lost, unless the node's block \
+                 store has their blocks and executes them again",
+                tip.next()
+            ),
+            &format!("To consent to that, add --lose {lost}."),
+        ));
+    }
+    recorder.record(&Event::Returned, &Writes::Nothing)?;
+    drop((target, source, standstill));
+    show(&place, recorder.state());
+    Ok(Returned { switched, tip, lost })
+}
+
+/// Rules out that the chain is given back. Repeatable. Returns the version at which the switch was.
+///
+/// # Errors
+/// The switch has not been made.
+pub fn finish(target: &Path) -> Result<Version, Error> {
+    let (place, journal, _lock) = open(&resolve(target))?;
+    let mut recorder = Recorder::new(journal)?;
+    if let Phase::Done { version, finished: true, .. } = recorder.state().phase {
+        return Ok(version);
+    }
+    let version = switched(recorder.state())?;
+    recorder.record(&Event::Finished, &Writes::Nothing)?;
+    show(&place, recorder.state());
+    Ok(version)
+}
+
+/// Brings what `storeshift status` shows up to date. If that fails, it shows what was before.
+fn show(place: &Place, state: &State) {
+    if let Some(mut status) = status::read::<super::Status>(&place.journal()) {
+        status.set_state(state);
+        let _ = status::write(&place.journal(), &status);
+    }
+}
+
+fn open(target: &Path) -> Result<(Place, Journal, Lock), Error> {
+    let place = Place::new(target);
+    if !Journal::exists(&place.journal()) {
+        return Err(no_job(target));
+    }
+    let lock = Lock::take(&place.journal())?;
+    let journal = Journal::open(&place.journal())?;
+    Ok((place, journal, lock))
+}
+
+fn switched(state: &State) -> Result<Version, Error> {
+    match &state.phase {
+        Phase::Done { version, finished: false, .. } => Ok(*version),
+        Phase::Done { .. } => Err(Error::Blocked {
+            what: "the migration was finished with `storeshift finish`: the chain is on store/v2 for good".to_owned(),
+            advice: "Nothing was changed.".to_owned(),
+        }),
+        phase => Err(Error::Blocked {
+            what: format!("the switch has not been made ({phase}): the chain is on store/v1"),
+            advice: "Nothing was changed. Before the switch `storeshift abort` gives a migration up.".to_owned(),
+        }),
+    }
+}

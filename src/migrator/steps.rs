@@ -1,0 +1,178 @@
+//! Carrying out a step: what a phase needs is taken from the job, and what has become true is recorded.
+//!
+//! Owns which part of the journal each phase works from. In which order, and what follows, is the driver's.
+
+use super::{Migrator, recorded};
+use crate::{
+    error::Error,
+    journal::Writes,
+    machine::{Event, Phase},
+    model::{Chunk, ChunkId, Hash, Version},
+    phases::{self, PhaseError, Work, join::Joint, prove::Written, restore::Large, snapshot::Bound},
+    progress::raise,
+};
+
+impl Migrator {
+    pub(super) fn work(&self) -> Work<'_> {
+        Work { manifest: &self.manifest, progress: &self.progress, stop: &self.stop, tuning: self.tuning }
+    }
+
+    pub(super) fn app_hash(&self, version: Version) -> Result<Hash, PhaseError> {
+        self.feed
+            .app_hash(version)?
+            .ok_or_else(|| PhaseError::Refused(format!("the source has no commit info of version {version}")))
+    }
+
+    /// The app hash at the end, from the target where it has one: the source may be gone by then.
+    pub(super) fn done_app_hash(&self, version: Version) -> Result<Hash, PhaseError> {
+        match &self.target.sc {
+            Some(sc) => match sc.commit_info(version)? {
+                Some(info) => Ok(info.app_hash()),
+                None => Ok(self.job.source.app_hash),
+            },
+            None => self.app_hash(version).or(Ok(self.job.source.tip_app_hash)),
+        }
+    }
+
+    pub(super) fn snapshot(&mut self, height: Version) -> Result<(), PhaseError> {
+        let missing = || PhaseError::Refused(format!("the source has no commit info of version {height}"));
+        let info = self.source.commit_info(height)?.ok_or_else(missing)?;
+        let most = Bound::Leaves(self.job.plan.chunk_leaves);
+        let snapshot = phases::snapshot::take(self.source.as_ref(), &info, most, &self.stop)?;
+        let chunks = snapshot.chunks.len() as u64;
+        let writes =
+            Writes::Manifest { manifest: &snapshot.manifest, chunks: &snapshot.chunks, spines: &snapshot.spines };
+        self.recorder.record_in_phase(&Event::Snapshotted { chunks }, &writes)?;
+        self.manifest = snapshot.manifest;
+        raise(&self.progress.pairs_total, self.manifest.leaves());
+        Ok(())
+    }
+
+    pub(super) fn restore(&mut self, height: Version) -> Result<(), PhaseError> {
+        let Phase::Restoring { restored, .. } = &self.recorder.state().phase else { return Ok(()) };
+        let restored = restored.clone();
+        let chunks = self.all_chunks().map_err(recorded)?;
+        let open: Vec<(ChunkId, Chunk)> =
+            (0..).zip(chunks.iter().cloned()).filter(|(id, _)| !restored.contains(*id)).collect();
+        let Migrator { recorder, source, target, job, manifest, progress, stop, tuning, .. } = self;
+        let work = Work { manifest, progress, stop, tuning: *tuning };
+        let large = Large::find(&chunks, job.plan.chunk_leaves);
+        phases::restore::run(work, source.as_ref(), target, height, &large, open, &mut |results| {
+            let ids: Vec<ChunkId> = results.iter().map(|(id, _)| *id).collect();
+            recorder.record_in_phase(&Event::Restored { chunks: ids }, &Writes::Restored(&results))?;
+            for (id, restored) in &results {
+                raise(&progress.pairs_restored, chunks.get(*id as usize).map_or(0, |chunk| chunk.leaves));
+                raise(&progress.bytes, restored.bytes);
+            }
+            Ok(())
+        })
+    }
+
+    pub(super) fn join(&mut self, height: Version) -> Result<(), PhaseError> {
+        let journal = self.recorder.journal();
+        let mut stores = (0u32..).zip(&self.manifest.stores).map(|(index, store)| {
+            let chunks = journal.chunks(store.first_chunk, store.chunks).map_err(recorded)?;
+            let mut joints = Vec::with_capacity(chunks.len());
+            for (id, chunk) in (store.first_chunk..).zip(&chunks) {
+                let restored = journal.restored(id).map_err(recorded)?;
+                let restored = restored.ok_or(PhaseError::Bug("a chunk without its record is called restored"))?;
+                joints.push(Joint::new(chunk.first_ordinal, restored));
+            }
+            Ok((store.clone(), journal.spine(index).map_err(recorded)?, joints))
+        });
+        phases::join::run(self.work(), &self.target, height, &mut stores)?;
+        self.recorder.record_in_phase(&Event::Joined, &Writes::Nothing)
+    }
+
+    pub(super) fn prove(&mut self, height: Version) -> Result<(), PhaseError> {
+        let Phase::Restoring { proven, .. } = &self.recorder.state().phase else { return Ok(()) };
+        let proven = proven.clone();
+        let spans = self.written(|id| !proven.contains(id)).map_err(recorded)?;
+        let Migrator { recorder, target, manifest, progress, stop, tuning, .. } = self;
+        let work = Work { manifest, progress, stop, tuning: *tuning };
+        phases::prove::run(work, target, height, spans, &mut |chunks| {
+            recorder.record_in_phase(&Event::Proven { chunks }, &Writes::Nothing)
+        })
+    }
+
+    /// The chunks as they were written, those only that `wanted` picks, in spans of neighbours that one worker can prove
+    /// at a time.
+    pub(super) fn written(&self, wanted: impl Fn(ChunkId) -> bool) -> Result<Vec<Vec<Written>>, Error> {
+        /// Bytes of pairs in a span, unless one chunk has more: several workers share a store of large values.
+        const MOST_BYTES: u64 = 128 << 20;
+        let most = self.work().sweep_leaves();
+        let journal = self.recorder.journal();
+        let mut spans = Vec::new();
+        for store in &self.manifest.stores {
+            let mut span: Vec<Written> = Vec::new();
+            let (mut leaves, mut bytes) = (0, 0);
+            for (offset, chunk) in (0..).zip(journal.chunks(store.first_chunk, store.chunks)?) {
+                let id = store.first_chunk + offset;
+                let restored = journal.restored(id)?.ok_or(Error::Invariant("a restored chunk has no record"))?;
+                let before = span.last_mut().filter(|before| before.id + 1 == id);
+                let follows = before.is_some();
+                if let Some(before) = before {
+                    before.until = Some(restored.first_key.clone());
+                }
+                if !wanted(id) {
+                    continue;
+                }
+                let full = leaves + chunk.leaves > most || bytes + restored.bytes > MOST_BYTES;
+                if !span.is_empty() && (!follows || full) {
+                    spans.push(std::mem::take(&mut span));
+                    (leaves, bytes) = (0, 0);
+                }
+                leaves += chunk.leaves;
+                bytes += restored.bytes;
+                span.push(Written { id, chunk, restored, opens_store: offset == 0, until: None });
+            }
+            if !span.is_empty() {
+                spans.push(span);
+            }
+        }
+        Ok(spans)
+    }
+
+    pub(super) fn conclude(&mut self, height: Version) -> Result<(), PhaseError> {
+        let verified = self.check_tops(height, true)?;
+        self.recorder.record_in_phase(&Event::Concluded(verified), &Writes::Nothing)
+    }
+
+    pub(super) fn check_tops(&self, height: Version, finish: bool) -> Result<crate::machine::Verified, PhaseError> {
+        let journal = self.recorder.journal();
+        let mut stores = (0u32..).zip(&self.manifest.stores).map(|(index, store)| {
+            let chunks = journal.chunks(store.first_chunk, store.chunks).map_err(recorded)?;
+            Ok((store.clone(), journal.spine(index).map_err(recorded)?, chunks))
+        });
+        let app_hash = self.job.source.app_hash;
+        let verified = phases::conclude::check(self.work(), &self.target, height, app_hash, &mut stores)?;
+        if finish {
+            phases::conclude::finish(self.work(), &self.target, height)?;
+        }
+        Ok(verified)
+    }
+
+    pub(super) fn sync(&mut self, applied: Version, to: Version) -> Result<(), PhaseError> {
+        let Migrator { recorder, feed, target, manifest, progress, stop, tuning, .. } = self;
+        let work = Work { manifest, progress, stop, tuning: *tuning };
+        phases::sync::run(work, feed.as_ref(), target, applied, to, &mut |to| {
+            recorder.record_in_phase(&Event::Applied { to }, &Writes::Nothing)
+        })
+    }
+
+    /// Brings the engines, which stand at a version, into the form in which they are handed over.
+    pub(super) fn settle(&self, version: Version) -> Result<(), PhaseError> {
+        if let Some(sc) = &self.target.sc {
+            sc.flush()?;
+        }
+        if let Some(ss) = &self.target.ss {
+            ss.flush()?;
+        }
+        // What was restored has its final shape since it was joined.
+        if version > self.job.source.height { phases::sync::settle(self.work(), &self.target) } else { Ok(()) }
+    }
+
+    pub(super) fn all_chunks(&self) -> Result<Vec<Chunk>, Error> {
+        Ok(self.recorder.journal().chunks(0, self.manifest.chunks())?)
+    }
+}
