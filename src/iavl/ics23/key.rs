@@ -43,10 +43,7 @@ pub fn prove_key<R: NodeReader + ?Sized>(
         Ordering::Less => beside(reader, &way, Side::Right)?,
         Ordering::Greater => beside(reader, &way, Side::Left)?,
     };
-    let other = match neighbour {
-        Some((leaf, way)) => Some(leaf.proof(&way)),
-        None => None,
-    };
+    let other = neighbour.map(|(leaf, way)| leaf.proof(&way));
     let found = Some(found.proof(&way));
     let (left, right) = if order == Ordering::Less { (found, other) } else { (other, found) };
     // Inner keys are in no hash, and a wrong one sends the search astray. Between its neighbours the key is not, wherever

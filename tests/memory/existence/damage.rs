@@ -26,7 +26,9 @@ fn part(proof: &mut CommitmentProof, at: usize) -> &mut ExistenceProof {
     }
 }
 
-fn tree(kind: Kind, random: &mut Random) -> (NodeMap, Claim, Vec<(Vec<u8>, Vec<u8>)>) {
+type Pairs = Vec<(Vec<u8>, Vec<u8>)>;
+
+fn tree(kind: Kind, random: &mut Random) -> (NodeMap, Claim, Pairs) {
     loop {
         let (nodes, claim) = grow_kind(kind, random, 6, 9, 25);
         let Some(claim) = claim else { continue };
