@@ -7,6 +7,7 @@
 pub mod diff;
 mod forest;
 pub mod growth;
+pub mod ics23;
 pub mod legacy;
 mod memory;
 mod node;

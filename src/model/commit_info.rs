@@ -33,6 +33,15 @@ pub struct StoreInfo {
     pub root: Option<Hash>,
 }
 
+/// The other child of an inner node on the way from a leaf to a Merkle root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sibling {
+    /// It is hashed before what comes from the leaf.
+    Left(Hash),
+    /// It is hashed after that.
+    Right(Hash),
+}
+
 /// The stores of one version with their roots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommitInfo {
@@ -49,10 +58,37 @@ impl CommitInfo {
     /// `SHA-256(00 ‖ uv(len name) ‖ name ‖ 20 ‖ SHA-256(root))` (Cosmos SDK `store/internal/maps`).
     #[must_use]
     pub fn app_hash(&self) -> Hash {
+        merkle_root(&self.leaves().1)
+    }
+
+    /// What a store's leaf is hashed with, from the leaf up, until the app hash comes out; nothing for the only store. `None`
+    /// if there is no such store.
+    #[must_use]
+    pub fn siblings(&self, name: &StoreKey) -> Option<Vec<Sibling>> {
+        let (stores, leaves) = self.leaves();
+        let mut at = stores.iter().position(|store| store.name == *name)?;
+        let mut leaves = leaves.as_slice();
+        let mut siblings = Vec::new();
+        while leaves.len() > 1 {
+            let (left, right) = halves(leaves);
+            if let Some(in_right) = at.checked_sub(left.len()) {
+                siblings.push(Sibling::Left(merkle_root(left)));
+                (leaves, at) = (right, in_right);
+            } else {
+                siblings.push(Sibling::Right(merkle_root(right)));
+                leaves = left;
+            }
+        }
+        siblings.reverse();
+        Some(siblings)
+    }
+
+    /// The stores in order of name, and the leaf of each.
+    fn leaves(&self) -> (Vec<&StoreInfo>, Vec<Hash>) {
         let mut stores: Vec<&StoreInfo> = self.stores.iter().collect();
         stores.sort_by(|a, b| a.name.cmp(&b.name));
-        let leaves: Vec<Hash> = stores.iter().map(|store| leaf(store)).collect();
-        merkle_root(&leaves)
+        let leaves = stores.iter().map(|store| leaf(store)).collect();
+        (stores, leaves)
     }
 
     /// The recorded info of one store.
@@ -80,10 +116,13 @@ fn merkle_root(leaves: &[Hash]) -> Hash {
         [] => Hash::EMPTY,
         [only] => *only,
         _ => {
-            // The largest power of two strictly below the count.
-            let split = leaves.len().next_power_of_two() / 2;
-            let (left, right) = leaves.split_at(split);
+            let (left, right) = halves(leaves);
             Hash::of(&[&[1], &merkle_root(left).0, &merkle_root(right).0])
         }
     }
+}
+
+/// Two leaves or more below one inner node: to the left the largest power of two strictly below their count.
+fn halves(leaves: &[Hash]) -> (&[Hash], &[Hash]) {
+    leaves.split_at(leaves.len().next_power_of_two() / 2)
 }

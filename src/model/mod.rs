@@ -16,7 +16,7 @@ mod version;
 
 pub use changeset::{Change, ChangeRef, Changeset, StoreChanges};
 pub use chunk::{Chunk, ChunkId, ChunkSet, Restored};
-pub use commit_info::{CommitInfo, StoreInfo, Timestamp};
+pub use commit_info::{CommitInfo, Sibling, StoreInfo, Timestamp};
 pub use digest::{Digest, RecordDigest};
 pub use hash::{Hash, HashParseError, to_hex};
 pub use job_id::JobId;

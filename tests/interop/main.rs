@@ -15,6 +15,7 @@ mod matrix;
 mod older_rocksdb;
 mod parity;
 mod pebble;
+mod proofs;
 mod reader;
 mod rocksdb_source;
 mod set;

@@ -50,7 +50,7 @@ pub struct Migrated {
 
 /// The fixtures, and the sets of `STORESHIFT_DATA`.
 pub fn all() -> Vec<Set> {
-    let mut sets: Vec<Set> = FIXTURES.iter().map(|(name, _)| fixture(name)).collect();
+    let mut sets = fixtures();
     if let Some(data) = std::env::var_os("STORESHIFT_DATA") {
         let known =
             ["small", "pruned", "initial", "medium", "pebble", "v0", "mixed"].map(|name| Path::new(&data).join(name));
@@ -59,6 +59,11 @@ pub fn all() -> Vec<Set> {
         sets.extend(there.into_iter().map(|root| Set::new(root, None)));
     }
     sets
+}
+
+/// The fixtures.
+pub fn fixtures() -> Vec<Set> {
+    FIXTURES.iter().map(|(name, _)| fixture(name)).collect()
 }
 
 /// One of the fixtures.

@@ -1,11 +1,12 @@
 //! Tests that need no disk and no engine: the machine explored exhaustively, whole migrations in memory crashed at every
-//! write, the journal on a disk that fails, proofs of damaged trees, the layers of the code, and the fuzz corpus.
+//! write, the journal on a disk that fails, proofs of damaged trees, proofs for others, the layers of the code, and the fuzz corpus.
 //!
 //! They build and pass without RocksDB: `cargo test --release --no-default-features --test memory`.
 
 mod carried;
 mod corpus;
 mod doctor;
+mod existence;
 mod histories;
 mod journal;
 mod large;

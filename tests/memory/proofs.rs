@@ -4,4 +4,4 @@
 mod cutting;
 mod damage;
 mod sweep;
-mod tree;
+pub mod tree;
