@@ -2,7 +2,7 @@
 
 use crate::{
     model::Hash,
-    plan::{self, At, Parts, Paths, Plan, PlanError, Tuning},
+    plan::{self, At, Parts, Paths, Plan, PlanError, Tuning, Yielding},
 };
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
@@ -124,6 +124,13 @@ pub struct What {
     /// [default: in the target]
     #[arg(long, value_name = "DIR", help_heading = "Tuning, free to change between runs")]
     checkpoint: Option<PathBuf>,
+    /// Bytes that are read and written in a second at most, in MiB; 0 is no limit. `limit` changes it while it runs [default: 0]
+    #[arg(long, value_name = "MIB", help_heading = "Tuning, free to change between runs")]
+    mib_per_second: Option<u64>,
+    /// When to yield to a node on this machine: auto (beside a running node), strict (what cannot be measured counts as
+    /// pressure) or off [default: auto]
+    #[arg(long = "yield", value_name = "WHEN", help_heading = "Tuning, free to change between runs")]
+    yielding: Option<String>,
     /// Stop when everything is applied; do not switch to store/v2 yet
     #[arg(long, help_heading = "Tuning, free to change between runs")]
     no_switch: bool,
@@ -267,6 +274,12 @@ impl What {
         }
         if let Some(mib) = self.reserve_mib {
             tuning.reserve = mib.saturating_mul(1 << 20);
+        }
+        if let Some(mib) = self.mib_per_second {
+            tuning.bytes_per_second = plan::mib_per_second(mib);
+        }
+        if let Some(word) = self.yielding {
+            tuning.yielding = word.parse::<Yielding>()?;
         }
         if self.no_switch {
             tuning.switch = false;

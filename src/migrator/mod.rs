@@ -11,10 +11,12 @@ mod reading;
 mod recorder;
 mod running;
 mod status;
+mod steering;
 pub mod verify;
 
 use crate::{
     error::Error,
+    governor::{Governor, Limits},
     journal::{Job, Journal, Lock, Writes},
     machine::{Event, Phase, Step},
     model::{Chunk, ChunkId, Hash, Manifest, Verdict, Version},
@@ -31,7 +33,7 @@ pub use estimate::{Estimate, StoreEstimate, estimate};
 pub use open::{abort, inspect, open};
 pub use recorder::Recorder;
 pub use running::Running;
-pub use status::Status;
+pub use status::{Limited, Status, Wait};
 
 /// How a run ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +66,7 @@ pub struct Migrator {
     manifest: Manifest,
     progress: Arc<Progress>,
     stop: Stop,
+    governor: Governor,
     place: Option<crate::target::Place>,
     checkpoint: Option<(Checkpoint, IsNew)>,
     _held: Option<reading::Held>,
@@ -116,6 +119,10 @@ impl Migrator {
         let job = journal.job()?;
         let recorder = Recorder::new(journal)?;
         crate::reconcile::target(recorder.state(), &target)?;
+        let stop = Stop::default();
+        let governor = Governor::new(stop.clone());
+        let (bytes_per_second, yielding) = (tuning.bytes_per_second, tuning.yielding);
+        governor.set(Limits { bytes_per_second, yielding, ..Limits::default() });
         let empty = Manifest { stores: Vec::new(), timestamp: None };
         let mut migrator = Migrator {
             source,
@@ -126,7 +133,8 @@ impl Migrator {
             tuning,
             manifest: empty,
             progress: Arc::default(),
-            stop: Stop::default(),
+            stop,
+            governor,
             place: None,
             checkpoint: None,
             _held: None,
@@ -163,6 +171,12 @@ impl Migrator {
     #[must_use]
     pub fn stop(&self) -> Stop {
         self.stop.clone()
+    }
+
+    /// What the run's work is held up by, and for how long: to pause it and to limit it from within this process.
+    #[must_use]
+    pub fn governor(&self) -> Governor {
+        self.governor.clone()
     }
 
     /// Counters of the run.
@@ -229,7 +243,7 @@ impl Migrator {
     /// Makes ready to read the source's nodes.
     fn prepare_source(&self) -> Result<(), Error> {
         let began = Instant::now();
-        let prepared = self.source.prepare(&|| self.stop.is_asked());
+        let prepared = self.source.prepare(&|| self.governor.turn().is_err());
         self.progress.spend("prepare", began.elapsed());
         match prepared {
             Err(SourceError::Stopped) => {
@@ -252,6 +266,13 @@ impl Migrator {
         let step = self.recorder.state().next();
         if self.stop.is_asked() && !matches!(step, Step::Finished) {
             return Err(PhaseError::Stopped);
+        }
+        // A chain that is fenced waits for the switch: nothing holds that up. A pause is heeded before.
+        let is_urgent = matches!(self.recorder.state().phase, Phase::Switching { .. });
+        let governor = self.governor.clone();
+        let _urgent = is_urgent.then(|| governor.urgent());
+        if !matches!(step, Step::Finished | Step::Wait(_) | Step::Wipe) {
+            governor.turn()?;
         }
         match step {
             Step::Snapshot { height } => self.snapshot(height)?,
@@ -303,7 +324,7 @@ impl Migrator {
     }
 
     fn work(&self) -> Work<'_> {
-        Work { manifest: &self.manifest, progress: &self.progress, stop: &self.stop, tuning: self.tuning }
+        Work { manifest: &self.manifest, progress: &self.progress, governor: &self.governor, tuning: self.tuning }
     }
 
     fn app_hash(&self, version: Version) -> Result<Hash, PhaseError> {
@@ -327,7 +348,7 @@ impl Migrator {
         let missing = || PhaseError::Refused(format!("the source has no commit info of version {height}"));
         let info = self.source.commit_info(height)?.ok_or_else(missing)?;
         let most = Bound::Leaves(self.job.plan.chunk_leaves);
-        let snapshot = phases::snapshot::take(self.source.as_ref(), &info, most, &self.stop)?;
+        let snapshot = phases::snapshot::take(self.source.as_ref(), &info, most, &self.governor)?;
         let chunks = snapshot.chunks.len() as u64;
         let writes =
             Writes::Manifest { manifest: &snapshot.manifest, chunks: &snapshot.chunks, spines: &snapshot.spines };
@@ -343,8 +364,8 @@ impl Migrator {
         let chunks = self.all_chunks().map_err(recorded)?;
         let open: Vec<(ChunkId, Chunk)> =
             (0..).zip(chunks.iter().cloned()).filter(|(id, _)| !restored.contains(*id)).collect();
-        let Migrator { recorder, source, target, job, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
+        let Migrator { recorder, source, target, job, manifest, progress, governor, tuning, .. } = self;
+        let work = Work { manifest, progress, governor, tuning: *tuning };
         let large = Large::find(&chunks, job.plan.chunk_leaves);
         phases::restore::run(work, source.as_ref(), target, height, &large, open, &mut |results| {
             let ids: Vec<ChunkId> = results.iter().map(|(id, _)| *id).collect();
@@ -377,8 +398,8 @@ impl Migrator {
         let Phase::Restoring { proven, .. } = &self.recorder.state().phase else { return Ok(()) };
         let proven = proven.clone();
         let spans = self.written(|id| !proven.contains(id)).map_err(recorded)?;
-        let Migrator { recorder, target, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
+        let Migrator { recorder, target, manifest, progress, governor, tuning, .. } = self;
+        let work = Work { manifest, progress, governor, tuning: *tuning };
         phases::prove::run(work, target, height, spans, &mut |chunks| {
             recorder.record_in_phase(&Event::Proven { chunks }, &Writes::Nothing)
         })
@@ -442,8 +463,8 @@ impl Migrator {
     }
 
     fn sync(&mut self, applied: Version, to: Version) -> Result<(), PhaseError> {
-        let Migrator { recorder, feed, target, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
+        let Migrator { recorder, feed, target, manifest, progress, governor, tuning, .. } = self;
+        let work = Work { manifest, progress, governor, tuning: *tuning };
         phases::sync::run(work, feed.as_ref(), target, applied, to, &mut |to| {
             recorder.record_in_phase(&Event::Applied { to }, &Writes::Nothing)
         })

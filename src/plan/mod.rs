@@ -2,6 +2,7 @@
 //! and a [`Tuning`], which is free to change between runs.
 
 mod limits;
+mod yielding;
 
 use crate::model::{Hash, Version};
 use serde::Deserialize;
@@ -10,6 +11,8 @@ use std::{
     path::{Path, PathBuf},
     str::FromStr,
 };
+
+pub use yielding::Yielding;
 
 /// Leaves of a chunk unless the plan says otherwise.
 pub const CHUNK_LEAVES: u64 = 8_192;
@@ -77,6 +80,10 @@ pub struct Tuning {
     pub reserve: u64,
     /// Whether to switch when caught up.
     pub switch: bool,
+    /// Bytes of records that are read and written in a second at most, before compression.
+    pub bytes_per_second: Option<u64>,
+    /// When to yield to a node.
+    pub yielding: Yielding,
 }
 
 /// Memory unless the plan or the machine says otherwise.
@@ -91,13 +98,15 @@ fn memory_within(limit: u64) -> usize {
 
 impl Default for Tuning {
     /// One worker per core this process may use, 192 MiB or three eighths of the memory it may use, 1 GiB of disk left
-    /// free, switch when caught up.
+    /// free, switch when caught up, as fast as it goes unless a node suffers.
     fn default() -> Tuning {
         Tuning {
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(8),
             memory: limits::memory().map_or(MEMORY, memory_within),
             reserve: 1 << 30,
             switch: true,
+            bytes_per_second: None,
+            yielding: Yielding::default(),
         }
     }
 }
@@ -171,6 +180,8 @@ struct TuningFile {
     workers: Option<usize>,
     memory_mib: Option<usize>,
     reserve_mib: Option<u64>,
+    mib_per_second: Option<u64>,
+    r#yield: Option<String>,
 }
 
 /// Reads a plan file. Relative paths in it are relative to the file.
@@ -211,10 +222,18 @@ pub fn read(path: &Path) -> Result<(Paths, Plan, Tuning), PlanError> {
         memory: file.tuning.memory_mib.map_or(defaults.memory, |mib| mib.saturating_mul(1 << 20)),
         reserve: file.tuning.reserve_mib.map_or(defaults.reserve, |mib| mib.saturating_mul(1 << 20)),
         switch: file.switch.unwrap_or(defaults.switch),
+        bytes_per_second: file.tuning.mib_per_second.and_then(mib_per_second),
+        yielding: file.tuning.r#yield.map_or(Ok(defaults.yielding), |word| word.parse()).map_err(value)?,
     };
     plan.check().map_err(value)?;
     tuning.check().map_err(value)?;
     Ok((paths, plan, tuning))
+}
+
+/// A limit as it is given, in MiB per second; 0 is no limit.
+#[must_use]
+pub fn mib_per_second(mib: u64) -> Option<u64> {
+    (mib > 0).then(|| mib.saturating_mul(1 << 20))
 }
 
 impl Plan {
@@ -397,6 +416,7 @@ mod tests {
             ("parts = \"cs\"", "cs"),
             ("app_hash = \"12\"", "app_hash"),
             ("[tuning]\nworkers = 0", "workers"),
+            ("[tuning]\nyield = \"never\"", "never"),
         ] {
             let error = parse(&format!("source = \"a\"\ntarget = \"b\"\n{text}")).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");
