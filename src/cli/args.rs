@@ -71,6 +71,13 @@ pub enum Command {
     Run(RunArgs),
     /// Show how far a migration is, also while it runs
     Status(StatusArgs),
+    /// Pause a migration, now or from its next run on; what is in work is finished first. `touch TARGET/PAUSE` does so too
+    Pause(TargetArgs),
+    /// Let a paused migration go on
+    Resume(TargetArgs),
+    /// Limit bytes per second and workers of a migration, also while it runs; without options show the limits
+    #[command(after_help = super::control::LIMIT_HELP)]
+    Limit(super::control::LimitArgs),
     /// Prove a finished target again, chunk by chunk; name what is damaged, and repair it
     Verify(VerifyArgs),
     /// Give a migration up: wipe the target and its journal. The source is as it was

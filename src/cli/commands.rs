@@ -2,6 +2,7 @@
 
 use super::{
     args::{Args, Command, JournalArgs, PlanArgs, RunArgs, StatusArgs, TargetArgs, VerifyArgs},
+    control::{self, Asked},
     progress_bar::ProgressBar,
     report,
 };
@@ -23,6 +24,9 @@ pub fn run(args: Args) -> Result<(), Error> {
         Command::Doctor(args) => super::doctor::run(&args),
         Command::Run(args) => migrate(args),
         Command::Status(args) => show_status(&args),
+        Command::Pause(args) => control::pause(&args),
+        Command::Resume(args) => control::resume(&args),
+        Command::Limit(args) => control::limit(&args),
         Command::Verify(args) => verify(&args),
         Command::Abort(args) => abort(&args),
         Command::Journal(args) => journal(&args),
@@ -56,6 +60,7 @@ fn migrate(args: RunArgs) -> Result<(), Error> {
         announce(&paths);
         let job = migrator::open(&paths, &plan, tuning)?;
         report::begins(&job, &paths);
+        Asked::read(&paths.target).lines().iter().for_each(|line| report::line(line));
         let mut running = job.start(&paths.source);
         let stop = running.stop.clone();
         let interrupted = tokio::spawn(async move {
@@ -142,9 +147,9 @@ fn show_status(args: &StatusArgs) -> Result<(), Error> {
         return Err(Error::Blocked { what, advice });
     };
     if args.json {
-        report::status_json(&status, running);
+        report::status_json(&status, running, &Asked::read(&target));
     } else {
-        report::status(&status, running);
+        report::status(&status, running, &Asked::read(&target));
     }
     Ok(())
 }

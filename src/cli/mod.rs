@@ -4,6 +4,7 @@
 
 mod args;
 mod commands;
+mod control;
 mod diagnosis;
 mod doctor;
 mod progress_bar;

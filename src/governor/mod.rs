@@ -200,7 +200,8 @@ impl Governor {
                 return Ok(());
             };
             if hold == Hold::Rate {
-                let since = state.rate.filter(|(last, _)| now.saturating_sub(*last) < JUST_NOW).map_or(now, |(_, since)| since);
+                let since =
+                    state.rate.filter(|(last, _)| now.saturating_sub(*last) < JUST_NOW).map_or(now, |(_, since)| since);
                 state.rate = Some((until.unwrap_or(now), since));
             }
             if !std::mem::replace(&mut is_told, true) && state.waiting > 0 {

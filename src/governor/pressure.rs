@@ -87,7 +87,10 @@ impl Meter {
         }
         self.recent += (reading - self.recent) * RECENT;
         let load = self.load();
-        self.press(gauge, if gauge == Gauge::CommitLatency && self.recent - self.usual < LEAST_DELAY { 1.0 } else { load });
+        self.press(
+            gauge,
+            if gauge == Gauge::CommitLatency && self.recent - self.usual < LEAST_DELAY { 1.0 } else { load },
+        );
         let weight = if self.pressed { USUAL_PRESSED } else { USUAL };
         self.usual += (reading - self.usual) * weight;
     }
@@ -117,7 +120,9 @@ impl Meter {
         }
         let (reading, at) = self.last?;
         match gauge {
-            Gauge::IoPressure => self.pressed.then(|| format!("tasks waited for the disk {reading:.0} % of the last ten seconds")),
+            Gauge::IoPressure => {
+                self.pressed.then(|| format!("tasks waited for the disk {reading:.0} % of the last ten seconds"))
+            }
             Gauge::BlockInterval => {
                 // A block that does not come at all gives no reading, and is late all the same.
                 let (waiting, (high, _)) = (now.saturating_sub(at).as_secs_f64(), gauge.marks());
@@ -125,7 +130,9 @@ impl Meter {
                 let load = if overdue { waiting / self.usual } else { self.load() };
                 (self.pressed || overdue).then(|| format!("blocks come {load:.1} times as far apart as usual"))
             }
-            Gauge::CommitLatency => self.pressed.then(|| format!("commits take {:.1} times as long as usual", self.load())),
+            Gauge::CommitLatency => {
+                self.pressed.then(|| format!("commits take {:.1} times as long as usual", self.load()))
+            }
         }
     }
 }
@@ -181,14 +188,18 @@ impl Pressure {
             return None;
         }
         let complaints = Gauge::ALL.iter().zip(&self.meters);
-        let complaints: Vec<String> =
-            complaints.filter_map(|(gauge, meter)| meter.complaint(*gauge, yielding == Yielding::Strict, now)).collect();
+        let complaints: Vec<String> = complaints
+            .filter_map(|(gauge, meter)| meter.complaint(*gauge, yielding == Yielding::Strict, now))
+            .collect();
         (!complaints.is_empty()).then(|| complaints.join(", and "))
     }
 
     /// Gauges that should be there and say nothing.
     pub fn unmeasured(&self, now: Duration) -> Vec<&'static str> {
         let meters = Gauge::ALL.iter().zip(&self.meters);
-        meters.filter(|(gauge, meter)| meter.expected && meter.is_stale(**gauge, now)).map(|(gauge, _)| gauge.name()).collect()
+        meters
+            .filter(|(gauge, meter)| meter.expected && meter.is_stale(**gauge, now))
+            .map(|(gauge, _)| gauge.name())
+            .collect()
     }
 }

@@ -271,7 +271,9 @@ mod tests {
         let directory = directory.path();
         change(directory, Control::pause).unwrap();
         let file = directory.join(NAME);
-        for (path, bad, good) in [(&*file, 0o664, 0o644), (&*file, 0o646, 0o644), (directory, 0o775, 0o755), (directory, 0o757, 0o755)] {
+        for (path, bad, good) in
+            [(&*file, 0o664, 0o644), (&*file, 0o646, 0o644), (directory, 0o775, 0o755), (directory, 0o757, 0o755)]
+        {
             mode(path, bad);
             let before = fs::read(&file).unwrap();
             let error = read(directory).unwrap_err();

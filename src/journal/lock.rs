@@ -27,7 +27,11 @@ impl Lock {
         let path = directory.join(NAME);
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
         // Not for a group to write, whatever the umask is: what lies there is trusted (`control`).
-        std::fs::DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(error("create the directory of"))?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o755)
+            .create(directory)
+            .map_err(error("create the directory of"))?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(error("open"))?;
         // `status` looks at the lock by sharing it for a moment, which must not look like an owner.
         for _ in 0..PATIENCE {

@@ -133,7 +133,12 @@ pub(super) fn bound(chunks: &[Chunk]) -> u64 {
 ///
 /// # Errors
 /// The first node that does not prove, by store; or the request to stop.
-pub fn take(source: &dyn Source, info: &CommitInfo, most: Bound<'_>, governor: &Governor) -> Result<Snapshot, PhaseError> {
+pub fn take(
+    source: &dyn Source,
+    info: &CommitInfo,
+    most: Bound<'_>,
+    governor: &Governor,
+) -> Result<Snapshot, PhaseError> {
     let mut stores = Vec::new();
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut spines = Vec::new();
