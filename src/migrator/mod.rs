@@ -16,7 +16,7 @@ pub mod verify;
 
 use crate::{
     error::Error,
-    governor::{Governor, Limits},
+    governor::Governor,
     journal::{Job, Journal, Lock, Writes},
     machine::{Event, Phase, Step},
     model::{Chunk, ChunkId, Hash, Manifest, Verdict, Version},
@@ -121,8 +121,7 @@ impl Migrator {
         crate::reconcile::target(recorder.state(), &target)?;
         let stop = Stop::default();
         let governor = Governor::new(stop.clone());
-        let (bytes_per_second, yielding) = (tuning.bytes_per_second, tuning.yielding);
-        governor.set(Limits { bytes_per_second, yielding, ..Limits::default() });
+        governor.set(steering::limits_of(tuning));
         let empty = Manifest { stores: Vec::new(), timestamp: None };
         let mut migrator = Migrator {
             source,
@@ -171,12 +170,6 @@ impl Migrator {
     #[must_use]
     pub fn stop(&self) -> Stop {
         self.stop.clone()
-    }
-
-    /// What the run's work is held up by, and for how long: to pause it and to limit it from within this process.
-    #[must_use]
-    pub fn governor(&self) -> Governor {
-        self.governor.clone()
     }
 
     /// Counters of the run.
@@ -267,13 +260,8 @@ impl Migrator {
         if self.stop.is_asked() && !matches!(step, Step::Finished) {
             return Err(PhaseError::Stopped);
         }
-        // A chain that is fenced waits for the switch: nothing holds that up. A pause is heeded before.
-        let is_urgent = matches!(self.recorder.state().phase, Phase::Switching { .. });
         let governor = self.governor.clone();
-        let _urgent = is_urgent.then(|| governor.urgent());
-        if !matches!(step, Step::Finished | Step::Wait(_) | Step::Wipe) {
-            governor.turn()?;
-        }
+        let _urgent = steering::before(&step, &governor)?;
         match step {
             Step::Snapshot { height } => self.snapshot(height)?,
             Step::Restore { height } => self.restore(height)?,

@@ -6,8 +6,9 @@ use super::{
     status::{Limited, Wait},
 };
 use crate::{
-    governor::{Gauge, Governor, Held, Limits},
+    governor::{Gauge, Governor, Held, Limits, Stopped, Urgent},
     journal::control::{self, Control, ControlError},
+    machine::Step,
     plan::{Tuning, Yielding},
     target::Place,
 };
@@ -29,6 +30,31 @@ pub(super) struct Steering {
     paused_by_file: bool,
     /// What was warned of last.
     warned: Vec<String>,
+}
+
+/// The limits a run begins with, until somebody asks for others.
+pub(super) fn limits_of(tuning: Tuning) -> Limits {
+    let Tuning { bytes_per_second, yielding, .. } = tuning;
+    Limits { bytes_per_second, yielding, ..Limits::default() }
+}
+
+/// Waits until a step may begin, and says whether it is urgent: a chain that is fenced waits for the switch, so nothing holds that
+/// up. A pause is heeded before.
+pub(super) fn before<'a>(step: &Step, governor: &'a Governor) -> Result<Option<Urgent<'a>>, Stopped> {
+    match step {
+        Step::Fence | Step::Drain { .. } | Step::Check { .. } | Step::Flip { .. } => Ok(Some(governor.urgent())),
+        Step::Finished | Step::Wait(_) | Step::Wipe => Ok(None),
+        _ => governor.turn().map(|()| None),
+    }
+}
+
+impl Migrator {
+    /// What the run's work is governed by: to pause and to limit it from within this process. A job on a directory that is
+    /// [started](Migrator::start) is steered by its control file instead.
+    #[must_use]
+    pub fn governor(&self) -> Governor {
+        self.governor.clone()
+    }
 }
 
 /// How things stand, in words.
