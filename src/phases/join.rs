@@ -106,7 +106,7 @@ fn merged(work: Work<'_>) -> bool {
     const REST: u64 = 60;
     let counts = work.progress.counts();
     // Half of the records have no value. A run that restored nothing does not know how large they are.
-    let pair = if counts.pairs_read > 0 { counts.bytes / counts.pairs_read } else { 100 };
+    let pair = counts.bytes.checked_div(counts.pairs_read).unwrap_or(100);
     work.governor.spend(2 * RECORDS * (pair / 2 + REST));
     work.governor.turn().is_err()
 }
