@@ -182,7 +182,9 @@ mod tests {
             let path = dir.path().join("proc/pressure");
             fs::create_dir_all(&path).unwrap();
             let _ = fs::remove_file(path.join("io"));
-            text.map(|text| fs::write(path.join("io"), text).unwrap());
+            if let Some(text) = text {
+                fs::write(path.join("io"), text).unwrap();
+            }
             io_pressure(dir.path())
         };
         let full = "full avg10=7.00 avg60=0.13 avg300=1.47 total=151842041\n";
