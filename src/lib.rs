@@ -35,6 +35,8 @@ pub mod model;
 pub mod plan;
 pub mod progress;
 
+pub mod governor;
+
 pub mod source;
 
 pub mod iavl;

@@ -101,6 +101,17 @@ impl Progress {
 pub struct Stop {
     asked: Arc<AtomicBool>,
     reason: Arc<Mutex<Option<String>>>,
+    listeners: Arc<Mutex<Listeners>>,
+}
+
+/// Whoever waits for something else and must not miss the request.
+#[derive(Default)]
+struct Listeners(Vec<Box<dyn Fn() + Send + Sync>>);
+
+impl std::fmt::Debug for Listeners {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} listeners", self.0.len())
+    }
 }
 
 impl Stop {
@@ -108,6 +119,12 @@ impl Stop {
     pub fn ask(&self, reason: impl Into<String>) {
         self.reason.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason.into());
         self.asked.store(true, Ordering::SeqCst);
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).0.iter().for_each(|listener| listener());
+    }
+
+    /// Calls `listener` with every request, after it can be seen.
+    pub fn when_asked(&self, listener: impl Fn() + Send + Sync + 'static) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).0.push(Box::new(listener));
     }
 
     /// Whether somebody asked.

@@ -2,7 +2,7 @@
 
 use crate::{
     model::{Hash, Version},
-    plan::{self, At, Parts, Paths, Plan, PlanError, Tuning},
+    plan::{self, At, Parts, Paths, Plan, PlanError, Tuning, Yielding},
 };
 use clap::{Args as ClapArgs, Parser, Subcommand};
 use std::path::PathBuf;
@@ -128,6 +128,13 @@ pub enum Command {
     Back(BackArgs),
     /// After the switch: it stays; from then on there is no way back, and the store/v1 database may be removed
     Finish(TargetArgs),
+    /// Pause a migration, now or from its next run on; what is in work is finished first. `touch TARGET/PAUSE` does so too
+    Pause(TargetArgs),
+    /// Let a paused migration go on
+    Resume(TargetArgs),
+    /// Limit bytes per second and workers of a migration, also while it runs; without options show the limits
+    #[command(after_help = super::control::LIMIT_HELP)]
+    Limit(super::control::LimitArgs),
     /// Prove a finished target again, chunk by chunk; name what is damaged, and repair it
     Verify(VerifyArgs),
     /// Give a migration up: wipe the target and its journal. The source is as it was
@@ -181,6 +188,13 @@ pub struct What {
     /// [default: in the target]
     #[arg(long, value_name = "DIR", help_heading = "Tuning, free to change between runs")]
     checkpoint: Option<PathBuf>,
+    /// Bytes that are read and written in a second at most, in MiB; 0 is no limit. `limit` changes it while it runs [default: 0]
+    #[arg(long, value_name = "MIB", help_heading = "Tuning, free to change between runs")]
+    mib_per_second: Option<u64>,
+    /// When to yield to a node on this machine: auto (beside a running node), strict (what cannot be measured counts as
+    /// pressure) or off [default: auto]
+    #[arg(long = "yield", value_name = "WHEN", help_heading = "Tuning, free to change between runs")]
+    yielding: Option<String>,
     /// Stop when everything is applied; do not switch to store/v2 yet
     #[arg(long, help_heading = "Tuning, free to change between runs")]
     no_switch: bool,
@@ -337,6 +351,12 @@ impl What {
         }
         if let Some(mib) = self.reserve_mib {
             tuning.reserve = mib.saturating_mul(1 << 20);
+        }
+        if let Some(mib) = self.mib_per_second {
+            tuning.bytes_per_second = plan::mib_per_second(mib);
+        }
+        if let Some(word) = self.yielding {
+            tuning.yielding = word.parse::<Yielding>()?;
         }
         if self.no_switch {
             tuning.switch = false;

@@ -2,6 +2,7 @@
 
 use super::{
     args::{Args, Command, JournalArgs, PlanArgs, RunArgs, StatusArgs, TargetArgs, VerifyArgs},
+    control::{self, Asked},
     progress_bar::ProgressBar,
     report,
 };
@@ -26,6 +27,9 @@ pub fn run(args: Args) -> Result<(), Error> {
         Command::Switch(args) => super::switch::run(&args),
         Command::Back(args) => super::after::back(&args),
         Command::Finish(args) => super::after::finish(&args),
+        Command::Pause(args) => control::pause(&args),
+        Command::Resume(args) => control::resume(&args),
+        Command::Limit(args) => control::limit(&args),
         Command::Verify(args) => verify(&args),
         Command::Abort(args) => abort(&args),
         Command::Journal(args) => journal(&args),
@@ -62,6 +66,7 @@ fn migrate(args: RunArgs) -> Result<(), Error> {
         if let Some(height) = tuning.switch_at {
             super::switch::ask_from_the_start(&Place::new(&paths.target).journal(), height.0)?;
         }
+        Asked::read(&paths.target).lines().iter().for_each(|line| report::line(line));
         let mut running = job.start(&paths.source);
         let stop = running.stop.clone();
         let interrupted = tokio::spawn(async move {
@@ -148,9 +153,9 @@ fn show_status(args: &StatusArgs) -> Result<(), Error> {
         return Err(Error::Blocked { what, advice });
     };
     if args.json {
-        report::status_json(&status, running);
+        report::status_json(&status, running, &Asked::read(&target));
     } else {
-        report::status(&status, running);
+        report::status(&status, running, &Asked::read(&target));
     }
     Ok(())
 }

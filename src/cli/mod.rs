@@ -5,6 +5,7 @@
 mod after;
 mod args;
 mod commands;
+mod control;
 mod diagnosis;
 mod doctor;
 mod progress_bar;

@@ -19,6 +19,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 pub struct ProgressBar {
     bar: Option<Bar>,
     phase: String,
+    permille: u64,
     last: Instant,
 }
 
@@ -31,11 +32,19 @@ impl ProgressBar {
             }
             bar
         });
-        ProgressBar { bar, phase: String::new(), last: Instant::now() }
+        ProgressBar { bar, phase: String::new(), permille: 0, last: Instant::now() }
     }
 
     pub fn show(&mut self, status: &Status) {
         let counts = &status.counts;
+        if let Some(wait) = status.wait.as_ref().filter(|wait| wait.is_pause()) {
+            // Said once: it may last for days.
+            if self.bar.is_some() || self.phase != wait.kind {
+                let permille = self.permille;
+                self.draw(&wait.kind, permille, format!("{}: {}", wait.kind, wait.why));
+            }
+            return;
+        }
         let (permille, mut text) = match status.phase.as_str() {
             "Restoring" => {
                 let total = counts.pairs_total.max(1);
@@ -70,6 +79,9 @@ impl ProgressBar {
         };
         if let Some(seconds) = status.eta_seconds {
             text.push_str(&format!(", about {} left", duration(seconds)));
+        }
+        if let Some(wait) = &status.wait {
+            text.push_str(&format!("; {}: {}", wait.kind, wait.why));
         }
         self.draw(&status.phase, permille, text);
     }
@@ -108,6 +120,7 @@ impl ProgressBar {
             }
             None => {}
         }
+        self.permille = permille;
         phase.clone_into(&mut self.phase);
     }
 

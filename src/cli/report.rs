@@ -1,6 +1,7 @@
 //! Words for people and JSON for machines. With `diagnosis` the only place that prints.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program prints")]
 
+use super::control::Asked;
 use crate::{
     error::Error,
     journal::{EventRecord, Job},
@@ -219,15 +220,16 @@ pub fn finished(version: Version, target: &Path) {
 #[derive(Serialize)]
 struct StatusReport<'a> {
     running: bool,
+    asked: &'a Asked,
     #[serde(flatten)]
     status: &'a Status,
 }
 
-pub fn status_json(status: &Status, running: bool) {
-    json(&StatusReport { running, status });
+pub fn status_json(status: &Status, running: bool, asked: &Asked) {
+    json(&StatusReport { running, asked, status });
 }
 
-pub fn status(status: &Status, running: bool) {
+pub fn status(status: &Status, running: bool, asked: &Asked) {
     let age =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()).saturating_sub(status.updated);
     println!("job        {} ({})", status.job, if running { "running" } else { "not running" });
@@ -236,6 +238,19 @@ pub fn status(status: &Status, running: bool) {
         println!("           read from the checkpoint {checkpoint}: a node has the source open");
     }
     println!("state      {}", status.summary);
+    if let (true, Some(wait)) = (running, &status.wait) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        println!("waits      {} for {}: {}", wait.kind, duration(now.saturating_sub(wait.since) as f64), wait.why);
+    }
+    if !matches!(status.phase.as_str(), "Done" | "Aborted") {
+        asked.lines().iter().for_each(|line| println!("asked      {line}"));
+    }
+    if let (true, Some(limits)) = (running, &status.limits) {
+        let rate =
+            limits.bytes_per_second.map_or("no limit on bytes".to_owned(), |limit| format!("{}/s", bytes(limit)));
+        println!("limits     {rate}, {} workers, yields: {}", limits.workers, limits.yielding);
+        limits.notes.iter().filter(|note| !note.starts_with("ignored")).for_each(|note| println!("           {note}"));
+    }
     println!("app hash   {} at version {}", status.app_hash, status.height.unwrap_or(0));
     if status.memory_stores_left_out {
         println!("           {LEFT_OUT}");

@@ -4,6 +4,7 @@
 //! restart. Every transaction is committed in two phases and synced, and the whole file is checked when it is opened.
 
 mod codec;
+pub mod control;
 mod error;
 mod event;
 mod lock;
@@ -394,7 +395,8 @@ impl Journal {
         let Journal { database, directory, .. } = self;
         let Some(directory) = directory else { return Ok(()) };
         database.close().map_err(|error| open_error(&directory, error))?;
-        for name in ["status.json", "status.json.new", "switch.json", "switch.json.new", FILE] {
+        let beside = ["status.json", "status.json.new", "switch.json", "switch.json.new"];
+        for name in beside.into_iter().chain(control::FILES).chain([FILE]) {
             let path = directory.join(name);
             match fs::remove_file(&path) {
                 Ok(()) => {}

@@ -15,11 +15,13 @@ mod recorder;
 mod renew;
 mod running;
 mod status;
+mod steering;
 mod steps;
 pub mod verify;
 
 use crate::{
     error::Error,
+    governor::Governor,
     journal::{Job, Journal, Lock, Writes},
     machine::{Event, Phase, Step},
     model::{Hash, Manifest, Verdict, Version},
@@ -39,7 +41,7 @@ pub use follow::{Following, Switch};
 pub use open::{abort, inspect, open};
 pub use recorder::Recorder;
 pub use running::Running;
-pub use status::Status;
+pub use status::{Limited, Status, Wait};
 
 /// How a run ended well.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +75,7 @@ pub struct Migrator {
     manifest: Manifest,
     progress: Arc<Progress>,
     stop: Stop,
+    governor: Governor,
     place: Option<crate::target::Place>,
     checkpoint: Option<(Checkpoint, IsNew)>,
     _held: Option<reading::Held>,
@@ -125,6 +128,9 @@ impl Migrator {
         let job = journal.job()?;
         let recorder = Recorder::new(journal)?;
         crate::reconcile::target(recorder.state(), &target)?;
+        let stop = Stop::default();
+        let governor = Governor::new(stop.clone());
+        governor.set(steering::limits_of(tuning));
         let empty = Manifest { stores: Vec::new(), timestamp: None };
         let mut migrator = Migrator {
             source,
@@ -136,7 +142,8 @@ impl Migrator {
             tuning,
             manifest: empty,
             progress: Arc::default(),
-            stop: Stop::default(),
+            stop,
+            governor,
             place: None,
             checkpoint: None,
             _held: None,
@@ -293,7 +300,7 @@ impl Migrator {
     /// Makes ready to read the source's nodes.
     fn prepare_source(&self) -> Result<(), Error> {
         let began = Instant::now();
-        let prepared = self.source.prepare(&|| self.stop.is_asked());
+        let prepared = self.source.prepare(&|| self.governor.turn().is_err());
         self.progress.spend("prepare", began.elapsed());
         match prepared {
             Err(SourceError::Stopped) => {
@@ -317,6 +324,8 @@ impl Migrator {
         if self.stop.is_asked() && !matches!(step, Step::Finished) {
             return Err(PhaseError::Stopped);
         }
+        let governor = self.governor.clone();
+        let _urgent = steering::before(&step, &governor)?;
         match step {
             Step::Snapshot { height } => self.snapshot(height)?,
             Step::Restore { height } => self.restore(height)?,

@@ -203,7 +203,10 @@ pub fn abort(target: &Path) -> Result<(), Error> {
 
 /// Only empty directories are left; whatever else somebody put there stays.
 fn leave(place: &Place, root_too: bool) {
-    let _ = fs::remove_file(place.journal().join("lock"));
+    // A job that was never born may have been paused, too.
+    for name in ["lock", crate::journal::control::NAME] {
+        let _ = fs::remove_file(place.journal().join(name));
+    }
     let _ = fs::remove_dir(place.journal());
     if root_too {
         let _ = fs::remove_dir(place.root());

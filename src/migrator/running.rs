@@ -1,7 +1,7 @@
 //! A job in the background of a tokio program: its engines block, so it runs on a thread of its own, and only its status
 //! and its end come back.
 
-use super::{Following, Migrator, Outcome, Status, estimate::disk_free};
+use super::{Following, Migrator, Outcome, Status, estimate::disk_free, steering::Steering};
 use crate::{
     error::Error,
     journal,
@@ -38,7 +38,7 @@ impl Running {
 
 impl Migrator {
     /// Starts the job in the background. While it runs, `journal/status.json` is renewed, and the job stops by itself
-    /// before the disk has less than the reserve.
+    /// before the disk has less than the reserve. What an operator asks through the control file and the pause file is done.
     ///
     /// # Panics
     /// Outside a tokio runtime.
@@ -50,7 +50,10 @@ impl Migrator {
         self.recorder.observe(Box::new(move |state| {
             shared.lock().unwrap_or_else(PoisonError::into_inner).set_state(state);
         }));
-        let beat = Beat {
+        // Before the first unit of work: a job may have been paused before this run.
+        let steering = Steering::new(&self);
+        let mut beat = Beat {
+            steering,
             target: self.place.as_ref().map(|place| place.root().to_owned()),
             directory,
             status,
@@ -115,6 +118,8 @@ impl Migrator {
             bytes_per_second: 0.0,
             elapsed_seconds: 0.0,
             steps: Vec::new(),
+            wait: None,
+            limits: None,
             eta_seconds: None,
             disk_free: None,
             pid: std::process::id(),
@@ -127,6 +132,7 @@ impl Migrator {
 }
 
 struct Beat {
+    steering: Steering,
     target: Option<PathBuf>,
     directory: Option<PathBuf>,
     status: Arc<Mutex<Status>>,
@@ -138,7 +144,8 @@ struct Beat {
 
 impl Beat {
     /// Brings the status up to date, writes it for `status` to read, and looks at the disk.
-    fn renew(&self, progress: &Progress, stop: &Stop) -> Status {
+    fn renew(&mut self, progress: &Progress, stop: &Stop) -> Status {
+        let steered = self.steering.look();
         let mut status = self.status.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(following) = &self.following {
             let following = following.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -146,7 +153,8 @@ impl Beat {
             status.following = Some(following);
         }
         status.steps = progress.steps();
-        status.set_counts(progress.counts(), self.at_start, self.began.elapsed().as_secs_f64());
+        status.set_counts(progress.counts(), self.at_start, self.began.elapsed(), steered.held);
+        status.set_wait(steered.wait, steered.limits);
         status.updated = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
         status.disk_free = self.target.as_deref().and_then(disk_free);
         if let Some(free) = status.disk_free

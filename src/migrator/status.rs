@@ -6,6 +6,7 @@ use crate::{
     progress::{Counts, StepTime},
 };
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
 
 /// What a job is doing. Written to `journal/status.json` while it runs; field names are stable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +63,12 @@ pub struct Status {
     /// How long each step of this run has taken, the one in work not included.
     #[serde(default)]
     pub steps: Vec<StepTime>,
+    /// What holds the work up, if anything does.
+    #[serde(default)]
+    pub wait: Option<Wait>,
+    /// What limits the work.
+    #[serde(default)]
+    pub limits: Option<Limited>,
     /// Seconds left, if that can be told.
     pub eta_seconds: Option<f64>,
     /// Bytes free on the target's file system.
@@ -72,6 +79,39 @@ pub struct Status {
     pub updated: u64,
     /// What to do next, in words.
     pub next: String,
+}
+
+/// What holds a job up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wait {
+    /// `pausing` (units in work are being finished), `paused` (nothing is done any more), `yielding` or `limited`.
+    pub kind: String,
+    /// Why, in words.
+    pub why: String,
+    /// Unix seconds since when.
+    pub since: u64,
+}
+
+/// What limits a job now, be it by its options or by what an operator asked since.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limited {
+    /// Bytes of records per second, read and written together.
+    pub bytes_per_second: Option<u64>,
+    /// Units of work at the same time.
+    pub workers: usize,
+    /// `off`, `auto` or `strict`.
+    #[serde(rename = "yield")]
+    pub yielding: String,
+    /// What an operator should know: what cannot be measured, or asked for by whom it may not.
+    pub notes: Vec<String>,
+}
+
+impl Wait {
+    /// Whether the job stands still on request.
+    #[must_use]
+    pub fn is_pause(&self) -> bool {
+        matches!(self.kind.as_str(), "pausing" | "paused")
+    }
 }
 
 impl Status {
@@ -102,10 +142,12 @@ impl Status {
         .to_owned();
     }
 
-    /// Fills in the counters, and rates and time left that follow from them and those at the start of the run.
-    pub fn set_counts(&mut self, counts: Counts, at_start: Counts, elapsed: f64) {
+    /// Fills in the counters, and rates and time left that follow from them and those at the start of the run. While the run was
+    /// `held` it was not slow.
+    pub fn set_counts(&mut self, counts: Counts, at_start: Counts, elapsed: Duration, held: Duration) {
         self.counts = counts;
-        self.elapsed_seconds = elapsed;
+        self.elapsed_seconds = elapsed.as_secs_f64();
+        let elapsed = elapsed.saturating_sub(held).as_secs_f64();
         let done = |counts: Counts| (counts.pairs_restored + counts.pairs_proven) as f64 / 2.0;
         let per_second = |amount: f64| if elapsed > 0.0 { amount / elapsed } else { 0.0 };
         self.pairs_per_second = per_second(done(counts) - done(at_start));
@@ -118,5 +160,15 @@ impl Status {
             "Syncing" if versions_per_second > 0.0 => Some(versions_left / versions_per_second),
             _ => None,
         };
+    }
+
+    /// Fills in what holds the work up. Nobody can tell how long a pause lasts, nor how long others need the disk.
+    pub fn set_wait(&mut self, wait: Option<Wait>, limits: Limited) {
+        let is_over = matches!(self.phase.as_str(), "Done" | "Halted" | "Aborted");
+        self.wait = wait.filter(|_| !is_over);
+        if self.wait.as_ref().is_some_and(|wait| wait.kind != "limited") {
+            self.eta_seconds = None;
+        }
+        self.limits = Some(limits);
     }
 }

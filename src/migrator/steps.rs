@@ -14,7 +14,7 @@ use crate::{
 
 impl Migrator {
     pub(super) fn work(&self) -> Work<'_> {
-        Work { manifest: &self.manifest, progress: &self.progress, stop: &self.stop, tuning: self.tuning }
+        Work { manifest: &self.manifest, progress: &self.progress, governor: &self.governor, tuning: self.tuning }
     }
 
     pub(super) fn app_hash(&self, version: Version) -> Result<Hash, PhaseError> {
@@ -38,7 +38,7 @@ impl Migrator {
         let missing = || PhaseError::Refused(format!("the source has no commit info of version {height}"));
         let info = self.source.commit_info(height)?.ok_or_else(missing)?;
         let most = Bound::Leaves(self.job.plan.chunk_leaves);
-        let snapshot = phases::snapshot::take(self.source.as_ref(), &info, most, &self.stop)?;
+        let snapshot = phases::snapshot::take(self.source.as_ref(), &info, most, &self.governor)?;
         let chunks = snapshot.chunks.len() as u64;
         let writes =
             Writes::Manifest { manifest: &snapshot.manifest, chunks: &snapshot.chunks, spines: &snapshot.spines };
@@ -54,8 +54,8 @@ impl Migrator {
         let chunks = self.all_chunks().map_err(recorded)?;
         let open: Vec<(ChunkId, Chunk)> =
             (0..).zip(chunks.iter().cloned()).filter(|(id, _)| !restored.contains(*id)).collect();
-        let Migrator { recorder, source, target, job, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
+        let Migrator { recorder, source, target, job, manifest, progress, governor, tuning, .. } = self;
+        let work = Work { manifest, progress, governor, tuning: *tuning };
         let large = Large::find(&chunks, job.plan.chunk_leaves);
         phases::restore::run(work, source.as_ref(), target, height, &large, open, &mut |results| {
             let ids: Vec<ChunkId> = results.iter().map(|(id, _)| *id).collect();
@@ -88,8 +88,8 @@ impl Migrator {
         let Phase::Restoring { proven, .. } = &self.recorder.state().phase else { return Ok(()) };
         let proven = proven.clone();
         let spans = self.written(|id| !proven.contains(id)).map_err(recorded)?;
-        let Migrator { recorder, target, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
+        let Migrator { recorder, target, manifest, progress, governor, tuning, .. } = self;
+        let work = Work { manifest, progress, governor, tuning: *tuning };
         phases::prove::run(work, target, height, spans, &mut |chunks| {
             recorder.record_in_phase(&Event::Proven { chunks }, &Writes::Nothing)
         })
@@ -153,8 +153,8 @@ impl Migrator {
     }
 
     pub(super) fn sync(&mut self, applied: Version, to: Version) -> Result<(), PhaseError> {
-        let Migrator { recorder, feed, target, manifest, progress, stop, tuning, .. } = self;
-        let work = Work { manifest, progress, stop, tuning: *tuning };
+        let Migrator { recorder, feed, target, manifest, progress, governor, tuning, .. } = self;
+        let work = Work { manifest, progress, governor, tuning: *tuning };
         phases::sync::run(work, feed.as_ref(), target, applied, to, &mut |to| {
             recorder.record_in_phase(&Event::Applied { to }, &Writes::Nothing)
         })

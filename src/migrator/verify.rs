@@ -134,7 +134,7 @@ impl Migrator {
         let spans = self.written(|id| !verified.contains(id))?;
         let (work, target) = (self.work(), &self.target);
         let outcome = phases::in_parallel(
-            self.tuning.workers,
+            work,
             spans,
             |buffers: &mut Sweep, span, report| {
                 phases::prove::check(work, target, height, &span, buffers, &mut |written, damage| {
@@ -173,7 +173,7 @@ impl Migrator {
         let missing = || PhaseError::Refused(format!("the source has no commit info of version {height} any more"));
         let info = self.source.commit_info(height)?.ok_or_else(missing)?;
         let chunks = self.all_chunks()?;
-        let taken = phases::snapshot::take(self.source.as_ref(), &info, Bound::As(&chunks), &self.stop)?;
+        let taken = phases::snapshot::take(self.source.as_ref(), &info, Bound::As(&chunks), &self.governor)?;
         for (index, (taken, store)) in (0u32..).zip(taken.spines.iter().zip(&self.manifest.stores)) {
             if *taken != self.recorder.journal().spine(index)? {
                 let what = "the journal's spine is not the source's".to_owned();

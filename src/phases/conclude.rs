@@ -26,7 +26,7 @@ pub fn check(
     let mut infos = Vec::new();
     for (index, store) in (0u32..).zip(stores) {
         let (store, spine, chunks) = store?;
-        work.heed_stop()?;
+        work.turn()?;
         let mut root = store.root;
         if let Some(sc) = &target.sc {
             root = Some(check_tree(sc.as_ref(), &store, index, height, &spine, &chunks)?);

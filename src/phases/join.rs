@@ -74,6 +74,7 @@ pub fn run(
     let mut tops = Vec::new();
     for store in stores {
         let (store, spine, joints) = store?;
+        work.turn()?;
         check_joints(&spine, &joints).map_err(|what| PhaseError::Damaged {
             store: store.name.clone(),
             version: height,
@@ -85,7 +86,7 @@ pub fn run(
         let names: Vec<StoreKey> = tops.iter().map(|(name, _)| name.clone()).collect();
         // Before reading back, so that what is proven is what stays; before the spines, so that nothing of a store that
         // is kept aside is in the engine yet.
-        match sc.settle(&names, &|| work.stop.is_asked()) {
+        match sc.settle(&names, &|| merged(work)) {
             Err(TargetError::Stopped) => return Err(PhaseError::Stopped),
             settled => settled?,
         }
@@ -95,6 +96,19 @@ pub fn run(
         sc.sync()?;
     }
     Ok(())
+}
+
+/// Asked while sorted runs are merged, every few records. Whether to stop; waits while that is not to go on.
+fn merged(work: Work<'_>) -> bool {
+    /// Records from one asking to the next: `target/rocks/bulk`.
+    const RECORDS: u64 = 512;
+    /// Of a record besides key and value, about.
+    const REST: u64 = 60;
+    let counts = work.progress.counts();
+    // Half of the records have no value. A run that restored nothing does not know how large they are.
+    let pair = counts.bytes.checked_div(counts.pairs_read).unwrap_or(100);
+    work.governor.spend(2 * RECORDS * (pair / 2 + REST));
+    work.governor.turn().is_err()
 }
 
 /// A store's spine and its root record: (H, 1) is always a reference, or empty for the empty tree.

@@ -55,7 +55,7 @@ pub fn run(
     let weight = |written: &Written| written.restored.bytes + written.chunk.leaves * LEAF_BYTES as u64;
     largest_first(&mut written, |span| span.iter().map(weight).sum());
     in_parallel(
-        work.tuning.workers,
+        work,
         written,
         |buffers: &mut Sweep, span, report| {
             let mut proven = Vec::with_capacity(span.len());
@@ -95,7 +95,7 @@ pub fn check(
     let store = work.store(&first.chunk)?.name.clone();
     let suspicion = sweep(target, &store, span, buffers)?;
     for (nth, written) in span.iter().enumerate() {
-        work.heed_stop()?;
+        work.turn()?;
         let what = match &suspicion {
             Suspicion::None => None,
             Suspicion::All => check_tree(work, target, &store, written)?,
@@ -108,6 +108,7 @@ pub fn check(
             Some(what) => Some(what),
             None => check_pairs(target, &store, height, written)?,
         };
+        work.spend_chunks(target, 0, written.restored.bytes, written.chunk.leaves);
         each(written, what.map(|what| Damage { id: written.id, store: store.clone(), what }))?;
     }
     Ok(())

@@ -65,7 +65,7 @@ fn run_or_repair(
     let mut spans = spans(open, SPAN_LEAVES, weight);
     largest_first(&mut spans, |span| span.iter().map(|(_, chunk)| weight(chunk)).sum());
     in_parallel(
-        work.tuning.workers,
+        work,
         spans,
         |buffers: &mut Buffers, span: Span, report| {
             let large = span.first().is_some_and(|(_, chunk)| is_large(chunk));
@@ -199,7 +199,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         let mut nodes = self.source.nodes(&self.store, Access::Runs);
         let mut rest = self.chunks;
         while let Some(one) = rest.first() {
-            self.work.heed_stop()?;
+            self.work.turn()?;
             let some = self.as_many_as_fit(rest);
             let claims: Vec<Claim> = some.iter().map(|(_, chunk)| Claim::of(chunk)).collect();
             let leaves: u64 = some.iter().map(|(_, chunk)| chunk.leaves).sum();
@@ -224,10 +224,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
                 Fit::TooLarge { expected } => self.load_in_turn(buffers, &mut nodes, slice::from_ref(one), expected)?,
             };
             tracing::debug!(store = %self.store, leaves, all = ?began.elapsed(), "written");
-            raise(
-                &self.work.progress.pairs_read,
-                loaded.chunks.iter().zip(some).map(|(_, (_, chunk))| chunk.leaves).sum(),
-            );
+            self.count(&loaded, loaded.chunks.iter().zip(some).map(|(_, (_, chunk))| chunk.leaves).sum());
             rest = rest.get(loaded.chunks.len()..).unwrap_or_default();
             if !report(loaded) {
                 return Ok(());
@@ -287,13 +284,13 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         let mut nodes = self.source.nodes(&self.store, Access::Runs);
         let mut rest = self.chunks;
         while !rest.is_empty() {
-            self.work.heed_stop()?;
+            self.work.turn()?;
             let began = Instant::now();
             let loaded = self.load_in_turn(buffers, &mut nodes, rest, 0)?;
             let (some, later) = rest.split_at_checked(loaded.chunks.len()).unwrap_or((rest, &[]));
             let leaves = some.iter().map(|(_, chunk)| chunk.leaves).sum();
             tracing::debug!(store = %self.store, leaves, all = ?began.elapsed(), "written in turn");
-            raise(&self.work.progress.pairs_read, leaves);
+            self.count(&loaded, leaves);
             rest = later;
             if !report(loaded) {
                 return Ok(());
@@ -352,6 +349,13 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         }
         let landings = pieces.finish(loaded.len() as u64 == self.store_chunks)?;
         Ok(Loaded { landings, chunks: loaded })
+    }
+
+    /// Says what was read and written.
+    fn count(&self, loaded: &Loaded<'_>, leaves: u64) {
+        raise(&self.work.progress.pairs_read, leaves);
+        let pairs = loaded.chunks.iter().map(|(_, restored)| restored.bytes).sum();
+        self.work.spend_chunks(self.target, 1, pairs, leaves);
     }
 
     fn loader(&self) -> Result<Option<Box<dyn PairLoader<'a> + 'a>>, PhaseError> {

@@ -2,10 +2,10 @@
 
 use super::PhaseError;
 use crate::{
+    governor::Governor,
     iavl::{Access, Claim, Cut, NodeId, SpineNode, cut, sample},
     model::{Chunk, CommitInfo, Hash, Manifest, StoreEntry, StoreKey, Version, check_store_keys},
     plan::{At, Plan},
-    progress::Stop,
     source::{Source, StoreRoot, is_memory_store},
 };
 
@@ -141,14 +141,17 @@ pub(super) fn bound(chunks: &[Chunk]) -> u64 {
 ///
 /// # Errors
 /// The first node that does not prove, by store; or the request to stop.
-pub fn take(source: &dyn Source, info: &CommitInfo, most: Bound<'_>, stop: &Stop) -> Result<Snapshot, PhaseError> {
+pub fn take(
+    source: &dyn Source,
+    info: &CommitInfo,
+    most: Bound<'_>,
+    governor: &Governor,
+) -> Result<Snapshot, PhaseError> {
     let mut stores = Vec::new();
     let mut chunks: Vec<Chunk> = Vec::new();
     let mut spines = Vec::new();
     for (index, store) in (0u32..).zip(&info.stores) {
-        if stop.is_asked() {
-            return Err(PhaseError::Stopped);
-        }
+        governor.turn()?;
         let hash = store.root.ok_or(PhaseError::Bug("a store without a root passed the preflight"))?;
         let missing = || PhaseError::Refused(format!("store {} has no tree of version {}", store.name, info.version));
         let root = source.root(&store.name, info.version)?.ok_or_else(missing)?;

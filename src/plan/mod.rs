@@ -2,6 +2,7 @@
 //! and a [`Tuning`], which is free to change between runs.
 
 mod limits;
+mod yielding;
 
 use crate::model::{Hash, Version};
 use serde::Deserialize;
@@ -11,6 +12,8 @@ use std::{
     str::FromStr,
     time::Duration,
 };
+
+pub use yielding::Yielding;
 
 /// Leaves of a chunk unless the plan says otherwise.
 pub const CHUNK_LEAVES: u64 = 8_192;
@@ -86,6 +89,10 @@ pub struct Tuning {
     pub every: Duration,
     /// Bytes on the disk that only checkpoints hold on to, at most; none: a quarter of what is free.
     pub checkpoints: Option<u64>,
+    /// Bytes of records that are read and written in a second at most, before compression.
+    pub bytes_per_second: Option<u64>,
+    /// When to yield to a node.
+    pub yielding: Yielding,
 }
 
 /// Least time between two checkpoints of a running node, unless the plan says otherwise: about a block.
@@ -103,7 +110,8 @@ fn memory_within(limit: u64) -> usize {
 
 impl Default for Tuning {
     /// One worker per core this process may use, 192 MiB or three eighths of the memory it may use, 1 GiB of disk left
-    /// free, switch when caught up; a running node is followed, with a checkpoint every 5 seconds at most.
+    /// free, switch when caught up, as fast as it goes unless a node suffers; a running node is followed, with a checkpoint every
+    /// 5 seconds at most.
     fn default() -> Tuning {
         Tuning {
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(8),
@@ -114,6 +122,8 @@ impl Default for Tuning {
             switch_at: None,
             every: EVERY,
             checkpoints: None,
+            bytes_per_second: None,
+            yielding: Yielding::default(),
         }
     }
 }
@@ -191,6 +201,8 @@ struct TuningFile {
     reserve_mib: Option<u64>,
     every_seconds: Option<f64>,
     checkpoints_mib: Option<u64>,
+    mib_per_second: Option<u64>,
+    r#yield: Option<String>,
 }
 
 /// Reads a plan file. Relative paths in it are relative to the file.
@@ -235,6 +247,8 @@ pub fn read(path: &Path) -> Result<(Paths, Plan, Tuning), PlanError> {
         switch_at: file.switch_at.map(Version),
         every: file.tuning.every_seconds.map_or(Ok(defaults.every), seconds).map_err(value)?,
         checkpoints: file.tuning.checkpoints_mib.map(|mib| mib.saturating_mul(1 << 20)),
+        bytes_per_second: file.tuning.mib_per_second.and_then(mib_per_second),
+        yielding: file.tuning.r#yield.map_or(Ok(defaults.yielding), |word| word.parse()).map_err(value)?,
     };
     plan.check().map_err(value)?;
     tuning.check().map_err(value)?;
@@ -251,6 +265,12 @@ pub fn seconds(seconds: f64) -> Result<Duration, PlanError> {
         return Err(wrong());
     }
     Duration::try_from_secs_f64(seconds).map_err(|_| wrong())
+}
+
+/// A limit as it is given, in MiB per second; 0 is no limit.
+#[must_use]
+pub fn mib_per_second(mib: u64) -> Option<u64> {
+    (mib > 0).then(|| mib.saturating_mul(1 << 20))
 }
 
 impl Plan {
@@ -433,6 +453,7 @@ mod tests {
             ("parts = \"cs\"", "cs"),
             ("app_hash = \"12\"", "app_hash"),
             ("[tuning]\nworkers = 0", "workers"),
+            ("[tuning]\nyield = \"never\"", "never"),
         ] {
             let error = parse(&format!("source = \"a\"\ntarget = \"b\"\n{text}")).unwrap_err().to_string();
             assert!(error.contains(name), "{error}");

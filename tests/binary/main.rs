@@ -3,6 +3,7 @@
 //! Nothing here uses storeshift's own code to read a target: [`dump`] reads it with RocksDB alone.
 
 mod commands;
+mod control;
 mod damage;
 mod dump;
 mod helper;

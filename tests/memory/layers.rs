@@ -14,6 +14,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("machine", &["model"]),
     ("plan", &["model"]),
     ("progress", &[]),
+    // Decides when work goes on, given the time.
+    ("governor", &["plan::Yielding", "progress::Stop"]),
     // The edges, strangers to each other. The journal keeps what others own as records of its own.
     ("source", &["iavl", "model"]),
     ("target", &["iavl", "model"]),
@@ -21,7 +23,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Examines the source alone.
     ("doctor", &["iavl", "model", "plan", "progress", "source"]),
     // What a step does. Never the journal: only the driver orders durability.
-    ("phases", &["iavl", "machine::Verified", "model", "plan", "progress", "source", "target"]),
+    ("phases", &["governor", "iavl", "machine::Verified", "model", "plan", "progress", "source", "target"]),
     // The library's error knows what can fail below it.
     (
         "error",
@@ -42,6 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "migrator",
         &[
             "error",
+            "governor",
             "iavl",
             "journal",
             "machine",

@@ -4,6 +4,7 @@
 //! They build and pass without RocksDB: `cargo test --release --no-default-features --test memory`.
 
 mod carried;
+mod control;
 mod corpus;
 mod doctor;
 mod existence;

@@ -161,7 +161,7 @@ impl<'a> Replays<'a> {
         let mut grown: Vec<Grown> = Vec::with_capacity(trees.len());
         let (work, sc) = (self.work, self.sc()?);
         in_parallel(
-            work.tuning.workers,
+            work,
             trees,
             |(): &mut (), (store, tree), report| {
                 report(grow_store(work, sc, store, tree, sets)?);
@@ -237,11 +237,12 @@ impl<'a> Replays<'a> {
     ) -> Result<u64, PhaseError> {
         let mut count = 0;
         in_parallel(
-            self.work.tuning.workers,
+            self.work,
             grown.iter_mut().collect(),
             |(): &mut (), grown: &mut Grown, report| {
                 if let Some(sc) = sc {
                     let bytes = grown.records.size();
+                    self.work.spend_changes(true, ss.is_some(), bytes as u64);
                     write_records(sc, &grown.store, &mut grown.records.sorted(), bytes)?;
                 }
                 let mut changes = 0;
@@ -275,7 +276,7 @@ fn grow_store(
     let mut records = RecordRun::default();
     let mut roots = Vec::with_capacity(sets.len());
     for set in sets {
-        work.heed_stop()?;
+        work.turn()?;
         let broken =
             |why: TreeError| PhaseError::Tree { store: store.clone(), version: set.version, why: Box::new(why) };
         if let Some(of_store) = set.stores.iter().find(|of| of.store == store) {

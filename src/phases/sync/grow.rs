@@ -37,7 +37,7 @@ impl StoreWork {
         let mut trunk = None;
         let mut replay = None;
         while !rest.is_empty() {
-            stretch.work.heed_stop()?;
+            stretch.work.turn()?;
             let grown_on = match trunk.take() {
                 Some(trunk) => trunk,
                 None => find_trunk(stretch, store, at)?,
@@ -136,6 +136,7 @@ impl StoreWork {
             }
         }
         stretch.changes.fetch_add(changes, Ordering::SeqCst);
+        stretch.work.spend_changes(stretch.sc.is_some(), stretch.ss.is_some(), self.growth.bytes() as u64);
         Ok(())
     }
 }

@@ -52,6 +52,7 @@ pub fn run(
     let mut stretches = Stretches::new(work, feed.retained(), target, applied);
     let mut replays = changes.map(|changes| Replays::new(work, changes, target));
     while applied < to {
+        work.turn()?;
         applied = match &mut replays {
             Some(replays) if applied >= trees => replays.apply(applied, to)?,
             _ => stretches.apply(applied, trees)?,
@@ -73,7 +74,8 @@ pub fn settle(work: Work<'_>, target: &Target) -> Result<(), PhaseError> {
 
 /// Has each engine compact if more than `spare` of its files wait for it.
 fn compact(work: Work<'_>, target: &Target, spare: usize) -> Result<(), PhaseError> {
-    let stop = || work.stop.is_asked();
+    // What is being compacted goes on in the engine's own threads; what follows waits.
+    let stop = || work.governor.turn().is_err();
     let sc = || target.sc.as_ref().map_or(Ok(()), |sc| sc.compact(spare, &stop));
     let ss = || target.ss.as_ref().map_or(Ok(()), |ss| ss.compact(spare, &stop));
     match sc().and_then(|()| ss()) {

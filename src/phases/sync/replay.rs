@@ -106,6 +106,7 @@ impl<'a> Replay<'a> {
         let mut run = RecordRun::default();
         push_committed(&mut run, committed.records)?;
         let bytes = run.size();
+        self.stretch.work.spend_changes(true, self.stretch.ss.is_some(), bytes as u64);
         drop(nodes);
         write_records(sc, self.store, &mut run.sorted(), bytes)?;
         tree.forget(RESIDENT);

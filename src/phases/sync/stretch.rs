@@ -75,7 +75,7 @@ impl<'a> Stretches<'a> {
         let stretch = self.begin(from, to)?;
         let stores = stretch.infos.first().map(|info| info.stores.clone()).unwrap_or_default();
         in_parallel(
-            self.work.tuning.workers,
+            self.work,
             stores,
             |buffers: &mut StoreWork, store: StoreInfo, report| {
                 if stretch.before.store(&store.name).is_some() {

@@ -78,7 +78,9 @@ fn copy_tree(
         ordinal += 1;
         if records.size() >= work.gulp_bytes() / 2 {
             sc.load(store, &mut records.sorted(), true)?()?;
+            work.spend_changes(true, false, records.size() as u64);
             records.clear();
+            work.turn()?;
         }
         Ok(())
     };

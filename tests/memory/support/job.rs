@@ -27,7 +27,7 @@ pub struct World {
 
 /// Buffers so small that a chunk of eight leaves is a group of its own or nearly.
 pub fn tiny(workers: usize) -> Tuning {
-    Tuning { workers, memory: workers * 4096, reserve: 0, ..Tuning::default() }
+    Tuning { workers, memory: workers * 4096, reserve: 0, switch: true, ..Tuning::default() }
 }
 
 impl World {
