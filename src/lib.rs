@@ -51,6 +51,8 @@ pub mod machine;
 pub mod migrator;
 pub mod reconcile;
 
+pub mod root_store;
+
 pub mod cli;
 mod error;
 

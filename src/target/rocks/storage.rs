@@ -88,6 +88,34 @@ impl RocksStorage {
         read
     }
 
+    /// Writes over every entry of versions after `to`, of all stores, what was there at `to`: entries cannot be removed one by one.
+    fn overwrite_after(&self, to: Version) -> Result<(), TargetError> {
+        const SUFFIX: usize = size_of::<u64>();
+        let family = self.family(PAIRS)?;
+        let mut read = RocksStorage::reading(b"s/k:", Version(u64::MAX));
+        read.set_iter_start_ts(to.next().0.to_le_bytes());
+        let mut later = self.db.raw_iterator_cf_opt(family, read);
+        later.seek(b"s/k:");
+        let mut batch = WriteBatch::default();
+        let mut before = ReadOptions::default();
+        before.set_timestamp(to.0.to_le_bytes());
+        while let Some(internal) = later.key() {
+            // Internal keys: the key, its timestamp, and what RocksDB adds.
+            let (key, rest) = internal.split_at(internal.len().saturating_sub(2 * SUFFIX));
+            let timestamp = rest.get(..SUFFIX).unwrap_or_default();
+            match self.db.get_cf_opt(family, key, &before).map_err(self.error("read a pair"))? {
+                Some(value) => batch.put_cf_with_ts(family, key, timestamp, value),
+                None => batch.delete_cf_with_ts(family, key, timestamp),
+            }
+            if batch.size_in_bytes() >= BATCH_BYTES {
+                self.write(std::mem::take(&mut batch), false)?;
+            }
+            later.next();
+        }
+        later.status().map_err(self.error("look for pairs of later versions"))?;
+        self.write(batch, false)
+    }
+
     /// The first key of a store at or above `from` that has any entry at all, removals included: what a file must not
     /// reach.
     fn barrier(&self, prefix: &[u8], from: &[u8]) -> Result<Barrier, TargetError> {
@@ -139,7 +167,47 @@ impl Storage for RocksStorage {
         let mut start = prefix;
         start.extend_from_slice(from);
         records.seek(&start);
-        Ok(Box::new(Reader { of: self, prefix: length, records, started: false }))
+        Ok(Box::new(Reader { of: self, prefix: length, records, started: false, back: false }))
+    }
+
+    fn pairs_back(
+        &self,
+        store: &StoreKey,
+        version: Version,
+        until: Option<&[u8]>,
+    ) -> Result<Box<dyn PairReader + '_>, TargetError> {
+        let prefix = store_prefix(store);
+        let mut read = RocksStorage::reading(&prefix, version);
+        read.set_iterate_lower_bound(prefix.clone());
+        if let Some(until) = until {
+            read.set_iterate_upper_bound([&prefix, until].concat());
+        }
+        let mut records = self.db.raw_iterator_cf_opt(self.family(PAIRS)?, read);
+        records.seek_to_last();
+        Ok(Box::new(Reader { of: self, prefix: prefix.len(), records, started: false, back: true }))
+    }
+
+    fn get(&self, store: &StoreKey, version: Version, key: &[u8]) -> Result<Option<Vec<u8>>, TargetError> {
+        let mut full = store_prefix(store);
+        full.extend_from_slice(key);
+        let mut read = ReadOptions::default();
+        read.set_timestamp(version.0.to_le_bytes());
+        self.db.get_cf_opt(self.family(PAIRS)?, &full, &read).map_err(self.error("read a pair"))
+    }
+
+    fn forget(&self, oldest: Version) -> Result<(), TargetError> {
+        let low = oldest.0.to_le_bytes();
+        let before = self.db.get_full_history_ts_low(self.family(PAIRS)?).ok().and_then(|low| low.try_into().ok());
+        if before.map_or(0, u64::from_le_bytes) >= oldest.0 {
+            return Ok(());
+        }
+        self.db.increase_full_history_ts_low(self.family(PAIRS)?, low).map_err(self.error("forget old versions"))
+    }
+
+    fn rewind(&self, to: Version) -> Result<(), TargetError> {
+        self.overwrite_after(to)?;
+        self.write_watermark(to)?;
+        self.sync()
     }
 
     fn write_changes(
@@ -313,12 +381,16 @@ struct Reader<'a> {
     prefix: usize,
     records: DBRawIterator<'a>,
     started: bool,
+    /// Whether it goes from the last key to the first.
+    back: bool,
 }
 
 impl PairReader for Reader<'_> {
     fn next(&mut self) -> Result<Option<StoredPair<'_>>, TargetError> {
-        if std::mem::replace(&mut self.started, true) {
-            self.records.next();
+        match (std::mem::replace(&mut self.started, true), self.back) {
+            (false, _) => {}
+            (true, false) => self.records.next(),
+            (true, true) => self.records.prev(),
         }
         let Some((key, value)) = self.records.item() else {
             self.records.status().map_err(self.of.error("read pairs"))?;
