@@ -196,11 +196,20 @@ impl RootStore {
         self.inner.gate().observers.retain(|other| !Arc::ptr_eq(other, observer));
     }
 
-    /// Prunes what is to go now, on this thread.
+    /// Prunes what is to go by the options now, on this thread.
     ///
     /// # Errors
     /// A version could not be removed; it is taken up again.
     pub fn prune(&self) -> Result<(), StoreError> {
+        self.inner.prune()
+    }
+
+    /// Prunes all versions before `oldest` that may go, whatever the options say, on this thread.
+    ///
+    /// # Errors
+    /// As [`RootStore::prune`].
+    pub fn prune_below(&self, oldest: Version) -> Result<(), StoreError> {
+        self.inner.pruner.want(oldest);
         self.inner.prune()
     }
 

@@ -79,11 +79,16 @@ impl Pruner {
     /// A version was committed.
     pub fn committed(&self, pruning: Pruning, version: Version) {
         if let Some(goal) = pruning.goal(version) {
-            self.goal.fetch_max(goal.0, Ordering::SeqCst);
+            self.want(goal);
         }
         if pruning != Pruning::Nothing {
             self.call(|call| call.work = true);
         }
+    }
+
+    /// Versions before this one are to go.
+    pub fn want(&self, goal: Version) {
+        self.goal.fetch_max(goal.0, Ordering::SeqCst);
     }
 
     fn call(&self, say: impl FnOnce(&mut Call)) {
