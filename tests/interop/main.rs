@@ -16,6 +16,7 @@ mod parity;
 mod pebble;
 mod reader;
 mod rocksdb_source;
+mod root_store;
 mod set;
 mod snapshot;
 mod storage;
