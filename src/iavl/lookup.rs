@@ -14,6 +14,9 @@ use std::ops::{Bound, RangeBounds as _};
 /// The keys from one bound to another, the lower one first in either order.
 pub type KeyRange = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
+/// A key and its value.
+pub type OwnedPair = (Vec<u8>, Vec<u8>);
+
 /// In which order pairs are handed out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -58,7 +61,7 @@ impl Pairs {
     ///
     /// # Errors
     /// A node is missing or malformed.
-    pub fn next<R: NodeReader + ?Sized>(&mut self, reader: &mut R) -> Result<Option<(Vec<u8>, Vec<u8>)>, ProveError> {
+    pub fn next<R: NodeReader + ?Sized>(&mut self, reader: &mut R) -> Result<Option<OwnedPair>, ProveError> {
         let found = self.find(reader);
         if found.is_err() {
             self.stack.clear();
@@ -66,7 +69,7 @@ impl Pairs {
         found
     }
 
-    fn find<R: NodeReader + ?Sized>(&mut self, reader: &mut R) -> Result<Option<(Vec<u8>, Vec<u8>)>, ProveError> {
+    fn find<R: NodeReader + ?Sized>(&mut self, reader: &mut R) -> Result<Option<OwnedPair>, ProveError> {
         while let Some(next) = self.stack.pop() {
             match next.open(reader, &mut self.record)? {
                 Opened::Leaf { key, value } => {

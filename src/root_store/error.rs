@@ -89,6 +89,18 @@ pub enum StoreError {
     /// Records contradict each other.
     #[error("damaged: {0}")]
     Damaged(String),
+    /// SS has versions that SC has not.
+    #[error(
+        "SS is at version {ss}, and SC {}: no crash leaves them so, for SC is on disk before SS is written; one of them was put back \
+         alone. Put both back from one backup; or remove SS, and a new one is read back from SC's trees when the store is opened",
+        sc.map_or("has none".to_owned(), |sc| format!("at {sc}"))
+    )]
+    Ahead {
+        /// SS's newest version.
+        ss: Version,
+        /// SC's newest version.
+        sc: Option<Version>,
+    },
     /// A write failed, and whether it is on disk is not known. Reads go on; to commit the store must be opened anew.
     #[error("an earlier commit could not be written ({0}): open the store anew, which tells whether it is there")]
     Broken(String),
@@ -112,7 +124,7 @@ impl StoreError {
                 ProveError::Read(error) if !error.corrupt => Kind::Retry,
                 _ => Kind::Disagrees,
             },
-            StoreError::Legacy { .. } => Kind::Blocked,
+            StoreError::Legacy { .. } | StoreError::Ahead { .. } => Kind::Blocked,
             StoreError::Damaged(_) | StoreError::NotTheSame(_) => Kind::Disagrees,
             StoreError::Broken(_) => Kind::Retry,
             StoreError::Source(error) => match error {

@@ -6,15 +6,12 @@ use crate::{
         Access, Node, NodeId, NodeKey, NodeReader, ReadError, RootRecord,
         diff::{OldTree, orphans},
         leaf_hash,
-        lookup::{KeyRange, Order},
+        lookup::{KeyRange, Order, OwnedPair},
     },
     model::{Change, CommitInfo, Hash, StoreKey, Version},
     source::{Source, StoreRoot},
 };
 use std::{borrow::Cow, sync::Arc};
-
-/// A pair, key and value.
-pub type OwnedPair = (Vec<u8>, Vec<u8>);
 
 /// Hands out pairs in the order that was asked for; after an error there are no more.
 pub type PairIter<'a> = Box<dyn Iterator<Item = Result<OwnedPair, StoreError>> + 'a>;

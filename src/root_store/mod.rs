@@ -29,13 +29,13 @@ use prune::Pruner;
 use stand::Stand;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-pub use crate::iavl::lookup::Order;
+pub use crate::iavl::lookup::{Order, OwnedPair};
 pub use changeset::{ChangeSet, StoreUpgrades};
 #[cfg(feature = "rocksdb")]
 pub use database::LiveRocks;
 pub use database::{Batch, Database, MemoryDatabase};
 pub use error::{Span, StoreError};
-pub use layout::{GrownStore, Layout, NewVersion, OwnedPair, PairIter, Pruned};
+pub use layout::{GrownStore, Layout, NewVersion, PairIter, Pruned};
 pub use observer::Observer;
 pub use prune::{PruneStatus, Pruning};
 pub use retained::Hold;

@@ -8,12 +8,12 @@
 
 use super::{
     Batch, Database, StoreError,
-    layout::{Layout, NewVersion, OwnedPair, PairIter, Pruned, info_of, root_of},
+    layout::{Layout, NewVersion, PairIter, Pruned, info_of, root_of},
 };
 use crate::{
     iavl::{
         Access, NodeKey, NodeReader,
-        lookup::{self, KeyRange, Order, Pairs},
+        lookup::{self, KeyRange, Order, OwnedPair, Pairs},
     },
     model::{CommitInfo, StoreKey, Version, check_store_keys},
     source::{Rootmulti, Source, SourceError, StoreRoot, commit_info},

@@ -2,19 +2,20 @@
 //!
 //! The two are never atomic together. SC is written and synced first, and a commit is durable with that. SS follows, and is synced
 //! now and then: what a crash takes from it, or kept from it altogether, is read back from SC's trees when the layout is opened.
-//! So a commit takes one sync, and SS is never ahead; where it is all the same (SC came from a backup), it is taken back to SC's
-//! version. Pruning syncs SS before it takes a version from SC.
+//! So a commit takes one sync, and no crash leaves SS ahead. Where it is all the same (one of them came from a backup), it is
+//! refused: entries of SS cannot be taken back one by one, but a new SS is read back from SC. Pruning syncs SS before it takes a
+//! version from SC.
 
 use super::{
     StoreError,
-    layout::{Layout, NewVersion, OwnedPair, PairIter, Pruned, info_of, recorded_root, root_of},
+    layout::{Layout, NewVersion, PairIter, Pruned, info_of, recorded_root, root_of},
     rootmulti::TreePairs,
 };
 use crate::{
     iavl::{
         Access, Claim, NodeId, NodeKey, NodeReader, RecordStream,
         diff::{OldTree, diff},
-        lookup::{self, KeyRange, Order, Pairs},
+        lookup::{self, KeyRange, Order, OwnedPair, Pairs},
     },
     model::{Change, CommitInfo, StoreKey, Version, check_store_keys},
     source::StoreRoot,
@@ -39,10 +40,10 @@ const UNSYNCED: u64 = 64;
 const BATCH_BYTES: usize = 1 << 20;
 
 impl V2Layout {
-    /// The layout in these engines. If a crash, or a backup, left them at different versions, SS is brought to SC's.
+    /// The layout in these engines. If SS is behind, or new, it is brought to SC's version.
     ///
     /// # Errors
-    /// An engine could not be read or written; SC lacks versions that SS needs.
+    /// An engine could not be read or written; SC lacks versions that SS needs; [`StoreError::Ahead`].
     pub fn open(sc: Box<dyn Commitment>, ss: Option<Box<dyn Storage>>) -> Result<V2Layout, StoreError> {
         // The engines do not compact by themselves when they are opened; a live store wants that, and does not wait for it.
         let compacts = [sc.compact(0, &|| true), ss.as_ref().map_or(Ok(()), |ss| ss.compact(0, &|| true))];
@@ -63,10 +64,7 @@ impl V2Layout {
         match (self.sc.latest()?, ss.latest()?) {
             (None, None) => return Ok(()),
             (Some(sc), Some(at)) if sc == at => {}
-            (Some(sc), Some(at)) if at > sc => {
-                tracing::warn!("SS is at version {at} and SC at {sc}: SS is taken back");
-                ss.rewind(sc)?;
-            }
+            (Some(sc), Some(at)) if at > sc => return Err(StoreError::Ahead { ss: at, sc: Some(sc) }),
             (Some(sc), at) => {
                 let from = match at {
                     Some(at) => at,
@@ -78,9 +76,7 @@ impl V2Layout {
                     self.read_back(ss.as_ref(), version, at.is_none() && version == from.next())?;
                 }
             }
-            (None, Some(at)) => {
-                return Err(StoreError::Damaged(format!("SC has no version, and SS is at {at}: SC was lost")));
-            }
+            (None, Some(at)) => return Err(StoreError::Ahead { ss: at, sc: None }),
         }
         self.sync_pairs()
     }

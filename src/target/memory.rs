@@ -357,14 +357,6 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn rewind(&self, to: Version) -> Result<(), TargetError> {
-        self.outage.write()?;
-        let mut data = self.data();
-        data.pairs.retain(|(_, _, at), _| *at <= to);
-        data.latest = Some(to);
-        Ok(())
-    }
-
     fn write_changes(
         &self,
         store: &StoreKey,

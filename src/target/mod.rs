@@ -169,13 +169,6 @@ pub trait Storage: Send + Sync {
     /// The engine could not write.
     fn forget(&self, oldest: Version) -> Result<(), TargetError>;
 
-    /// Takes back what later versions wrote: at every version after `to` the pairs read as they were at `to`, which is the
-    /// watermark then. Looks at everything there is; durable when it returns.
-    ///
-    /// # Errors
-    /// The engine could not be read or written; it can be repeated.
-    fn rewind(&self, to: Version) -> Result<(), TargetError>;
-
     /// Writes changes that a version made to one store. Durable with the next [`Storage::sync`].
     ///
     /// # Errors

@@ -15,11 +15,11 @@ use std::{
     sync::Arc,
 };
 use storeshift::{
-    iavl::NodeKey,
+    iavl::{self, Access, Claim, NodeKey, NodeReader as _},
     model::{Changeset, StoreKey, Version},
     root_store::{Batch, ChangeSet, Database as _, LiveRocks, Options, RootStore, StoreError, StoreUpgrades},
     source::{
-        Engine,
+        Engine, StoreRoot,
         changes::record::{self, Measure},
         commit_info, leveldb, lsm, pebble,
     },
@@ -462,4 +462,40 @@ fn copy(from: &Path, to: &Path) {
         let target: PathBuf = to.join(entry.file_name());
         fs::copy(entry.path(), target).unwrap();
     }
+}
+
+#[test]
+fn the_live_source_of_a_rocksdb_reads_versions_as_they_are_committed_and_holds_what_is_held() {
+    let set = set::fixture("small");
+    let expected = Expected::read(set.file("").as_path());
+    let sets = changesets(&set.file("changesets.bin"));
+    let dir = scratch();
+    let base = Version(sets[0].version.0 - 1);
+    copy_until(&set.database(), false, base, dir.path());
+    let store = open_rootmulti(dir.path());
+    let source = store.source().unwrap();
+    // Made before there is anything of what they will read.
+    let bank = StoreKey::from("bank");
+    let (mut before, hold) = (source.nodes(&bank, Access::Points), store.hold(base).unwrap());
+    for set in &sets {
+        expected.commit(&store, std::slice::from_ref(set));
+        assert_eq!(source.latest().unwrap(), set.version);
+        let info = source.commit_info(set.version).unwrap().unwrap();
+        assert_eq!(info, *store.latest().unwrap().as_ref());
+        let Some(StoreRoot::Node { at, hash }) = source.root(&bank, set.version).unwrap() else { panic!("no root") };
+        assert_eq!(Some(hash), info.store(&bank).unwrap().root);
+        let mut record = Vec::new();
+        assert!(before.read(at.key().unwrap(), &mut record).unwrap(), "version {}", set.version);
+        // In runs, over the state as it is now, up to every leaf.
+        let each = &mut |_: &iavl::ProvenNode<'_>| true;
+        iavl::prove(&mut *source.nodes(&bank, Access::Runs), Claim { at, hash }, 1 << 20, each).unwrap();
+        store.prune_below(set.version).unwrap();
+        assert_eq!(store.span().unwrap().oldest, base);
+    }
+    drop(before);
+    assert!(source.root(&bank, base).unwrap().is_some());
+    drop(hold);
+    store.prune().unwrap();
+    assert_eq!(source.root(&bank, base).unwrap(), None);
+    assert_eq!(store.span().unwrap().oldest, sets.last().unwrap().version);
 }

@@ -88,34 +88,6 @@ impl RocksStorage {
         read
     }
 
-    /// Writes over every entry of versions after `to`, of all stores, what was there at `to`: entries cannot be removed one by one.
-    fn overwrite_after(&self, to: Version) -> Result<(), TargetError> {
-        const SUFFIX: usize = size_of::<u64>();
-        let family = self.family(PAIRS)?;
-        let mut read = RocksStorage::reading(b"s/k:", Version(u64::MAX));
-        read.set_iter_start_ts(to.next().0.to_le_bytes());
-        let mut later = self.db.raw_iterator_cf_opt(family, read);
-        later.seek(b"s/k:");
-        let mut batch = WriteBatch::default();
-        let mut before = ReadOptions::default();
-        before.set_timestamp(to.0.to_le_bytes());
-        while let Some(internal) = later.key() {
-            // Internal keys: the key, its timestamp, and what RocksDB adds.
-            let (key, rest) = internal.split_at(internal.len().saturating_sub(2 * SUFFIX));
-            let timestamp = rest.get(..SUFFIX).unwrap_or_default();
-            match self.db.get_cf_opt(family, key, &before).map_err(self.error("read a pair"))? {
-                Some(value) => batch.put_cf_with_ts(family, key, timestamp, value),
-                None => batch.delete_cf_with_ts(family, key, timestamp),
-            }
-            if batch.size_in_bytes() >= BATCH_BYTES {
-                self.write(std::mem::take(&mut batch), false)?;
-            }
-            later.next();
-        }
-        later.status().map_err(self.error("look for pairs of later versions"))?;
-        self.write(batch, false)
-    }
-
     /// The first key of a store at or above `from` that has any entry at all, removals included: what a file must not
     /// reach.
     fn barrier(&self, prefix: &[u8], from: &[u8]) -> Result<Barrier, TargetError> {
@@ -202,12 +174,6 @@ impl Storage for RocksStorage {
             return Ok(());
         }
         self.db.increase_full_history_ts_low(self.family(PAIRS)?, low).map_err(self.error("forget old versions"))
-    }
-
-    fn rewind(&self, to: Version) -> Result<(), TargetError> {
-        self.overwrite_after(to)?;
-        self.write_watermark(to)?;
-        self.sync()
     }
 
     fn write_changes(

@@ -125,14 +125,20 @@ fn engines(chain: &Chain, until: u64) -> (MemoryCommitment, MemoryStorage) {
 }
 
 #[test]
-fn an_ss_that_lost_versions_or_has_too_many_comes_out_as_sc_says() {
+fn an_ss_that_lost_versions_is_read_back_from_sc_and_one_that_has_too_many_is_refused() {
     let chain = chain(3);
     let whole: Vec<_> = (0..=BLOCKS).map(|until| engines(&chain, until)).collect();
     for (sc_at, (sc, right)) in whole.iter().enumerate().skip(1) {
         for (ss_at, (_, ss)) in whole.iter().enumerate() {
             let World::V2(sc, _) = World::V2(sc.clone(), None).fork() else { unreachable!() };
             let world = World::V2(sc, Some(fork_storage(ss)));
-            drop(world.open(&Outage::never(), plain()).unwrap());
+            let opened = world.open(&Outage::never(), plain());
+            if ss_at > sc_at {
+                assert!(matches!(opened, Err(StoreError::Ahead { .. })));
+                assert!(*ss.data() == *whole[ss_at].1.data(), "nothing is changed");
+                continue;
+            }
+            drop(opened.unwrap());
             let World::V2(_, Some(healed)) = &world else { unreachable!() };
             assert!(*healed.data() == *right.data(), "SC at {sc_at}, SS at {ss_at}");
             is_right(&world, &chain, Version(sc_at as u64));
@@ -162,5 +168,5 @@ fn healing_that_dies_at_any_write_is_gone_on_with() {
 fn an_sc_that_is_lost_is_not_taken_for_a_new_chain() {
     let (_, ss) = engines(&chain(1), 5);
     let world = World::V2(MemoryCommitment::new(None, Outage::never()), Some(ss));
-    assert!(matches!(world.open(&Outage::never(), plain()), Err(StoreError::Damaged(_))));
+    assert!(matches!(world.open(&Outage::never(), plain()), Err(StoreError::Ahead { sc: None, .. })));
 }

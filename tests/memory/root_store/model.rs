@@ -61,8 +61,10 @@ pub fn block(random: &mut Random, chain: &Chain) -> ChangeSet {
     ChangeSet { stores: changes, upgrades, time }
 }
 
+type Commit = (Version, Arc<ChangeSet>, Arc<CommitInfo>);
+
 #[derive(Default)]
-struct Told(Mutex<Vec<(Version, Arc<ChangeSet>, Arc<CommitInfo>)>>);
+struct Told(Mutex<Vec<Commit>>);
 
 impl Observer for Told {
     fn committed(&self, version: Version, changes: &Arc<ChangeSet>, info: &Arc<CommitInfo>) {
