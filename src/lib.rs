@@ -4,7 +4,7 @@
 //!
 //! The modules in the order the data flows: a [`plan`] says what to move; [`source`] reads store/v1; [`iavl`] proves its
 //! trees; [`phases`] carry the state over into [`target`]; [`machine`] says what comes next and [`journal`] remembers it;
-//! [`reconcile`] compares the two after a restart; [`migrator`] drives it all.
+//! [`reconcile`] compares the two after a restart; [`migrator`] drives it all. A Rust node holds its state in a [`root_store`].
 #![cfg_attr(
     feature = "rocksdb",
     doc = r#"
@@ -52,6 +52,8 @@ pub mod machine;
 
 pub mod migrator;
 pub mod reconcile;
+
+pub mod root_store;
 
 pub mod cli;
 mod error;

@@ -1,5 +1,5 @@
 //! The IAVL tree as pure code: node keys, records and hashes, proving subtrees, cutting trees into chunks, numbering
-//! migrated nodes, the difference between versions, and committing changes.
+//! migrated nodes, the difference between versions, looking up pairs, and committing changes.
 //!
 //! Owns everything that is true of the tree wherever its records lie. Reads them through [`NodeReader`]; never does
 //! input or output itself.
@@ -9,6 +9,7 @@ mod forest;
 pub mod growth;
 pub mod ics23;
 pub mod legacy;
+pub mod lookup;
 mod memory;
 mod node;
 mod node_id;

@@ -2,6 +2,7 @@
 
 use super::{SourceError, lsm};
 use crate::iavl::Access;
+use std::sync::Arc;
 
 /// A key-value database opened strictly read only.
 pub trait Engine: Send + Sync {
@@ -46,6 +47,28 @@ pub trait PointReader {
     /// # Errors
     /// As [`Engine::get`].
     fn read(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, SourceError>;
+}
+
+impl<E: Engine + ?Sized> Engine for Arc<E> {
+    fn name(&self) -> &'static str {
+        (**self).name()
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
+        (**self).get(key)
+    }
+
+    fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_> {
+        (**self).reader(access)
+    }
+
+    fn scan(&self, from: &[u8], until: &[u8]) -> Box<dyn Scan + Send + '_> {
+        (**self).scan(from, until)
+    }
+
+    fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64 {
+        (**self).approximate_bytes(start, end)
+    }
 }
 
 impl Engine for lsm::Database {

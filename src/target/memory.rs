@@ -99,7 +99,8 @@ impl NodeReader for Nodes<'_> {
 
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         let data = self.of.data();
-        let record = data.records.get(&(self.store.clone(), key));
+        let at = |key| data.records.get(&(self.store.clone(), key));
+        let record = at(key).or_else(|| if key.nonce == 1 { at(NodeKey::new(key.version, 0)) } else { None });
         record.map_or(Ok(false), |record| {
             out.extend_from_slice(record);
             Ok(true)
@@ -182,6 +183,19 @@ impl Commitment for MemoryCommitment {
         Ok(self.data().infos.get(&version).and_then(|bytes| super::commit_info::decode(bytes)))
     }
 
+    fn prune(&self, records: &[(StoreKey, NodeKey, Option<Vec<u8>>)], version: Version) -> Result<(), TargetError> {
+        self.outage.write()?;
+        let mut data = self.data();
+        for (store, key, record) in records {
+            match record {
+                Some(record) => data.records.insert((store.clone(), *key), record.clone()),
+                None => data.records.remove(&(store.clone(), *key)),
+            };
+        }
+        data.infos.remove(&version);
+        Ok(())
+    }
+
     fn count(&self, store: &StoreKey) -> Result<u64, TargetError> {
         Ok(self.data().records.keys().filter(|(name, _)| name == store).count() as u64)
     }
@@ -241,6 +255,19 @@ impl MemoryStorage {
     }
 }
 
+impl MemoryStorage {
+    /// The live pairs of a store at a version, from a key on.
+    fn live(&self, store: &StoreKey, version: Version, from: &[u8]) -> Vec<(Vec<u8>, Vec<u8>, Version)> {
+        let mut newest: BTreeMap<Vec<u8>, (Version, Option<Vec<u8>>)> = BTreeMap::new();
+        for ((name, key, at), value) in &self.data().pairs {
+            if name == store && *at <= version && key.as_slice() >= from {
+                newest.insert(key.clone(), (*at, value.clone()));
+            }
+        }
+        newest.into_iter().filter_map(|(key, (at, value))| value.map(|value| (key, value, at))).collect()
+    }
+}
+
 struct Loader<'a> {
     of: &'a MemoryStorage,
     store: StoreKey,
@@ -294,15 +321,40 @@ impl Storage for MemoryStorage {
     }
 
     fn pairs(&self, store: &StoreKey, version: Version, from: &[u8]) -> Result<Box<dyn PairReader + '_>, TargetError> {
-        let mut newest: BTreeMap<Vec<u8>, (Version, Option<Vec<u8>>)> = BTreeMap::new();
-        for ((name, key, at), value) in &self.data().pairs {
-            if name == store && *at <= version && key.as_slice() >= from {
-                newest.insert(key.clone(), (*at, value.clone()));
-            }
-        }
-        let pairs: Vec<_> =
-            newest.into_iter().filter_map(|(key, (at, value))| value.map(|value| (key, value, at))).collect();
+        let pairs = self.live(store, version, from);
         Ok(Box::new(Reader { pairs: pairs.into_iter(), current: (Vec::new(), Vec::new(), Version(0)) }))
+    }
+
+    fn pairs_back(
+        &self,
+        store: &StoreKey,
+        version: Version,
+        until: Option<&[u8]>,
+    ) -> Result<Box<dyn PairReader + '_>, TargetError> {
+        let mut pairs = self.live(store, version, b"");
+        pairs.retain(|(key, ..)| until.is_none_or(|until| key.as_slice() < until));
+        pairs.reverse();
+        Ok(Box::new(Reader { pairs: pairs.into_iter(), current: (Vec::new(), Vec::new(), Version(0)) }))
+    }
+
+    fn get(&self, store: &StoreKey, version: Version, key: &[u8]) -> Result<Option<Vec<u8>>, TargetError> {
+        let data = self.data();
+        let (from, to) = ((store.clone(), key.to_vec(), Version(0)), (store.clone(), key.to_vec(), version));
+        Ok(data.pairs.range(from..=to).next_back().and_then(|(_, value)| value.clone()))
+    }
+
+    fn forget(&self, oldest: Version) -> Result<(), TargetError> {
+        self.outage.write()?;
+        let mut data = self.data();
+        let mut newest: BTreeMap<(StoreKey, Vec<u8>), Version> = BTreeMap::new();
+        for (store, key, at) in data.pairs.keys().filter(|(_, _, at)| *at <= oldest) {
+            newest.insert((store.clone(), key.clone()), *at);
+        }
+        data.pairs.retain(|(store, key, at), value| {
+            let kept = newest.get(&(store.clone(), key.clone()));
+            *at > oldest || (kept == Some(at) && value.is_some())
+        });
+        Ok(())
     }
 
     fn write_changes(

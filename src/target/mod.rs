@@ -8,18 +8,20 @@
 pub mod commit_info;
 mod error;
 mod memory;
+mod pairs;
 mod place;
 mod records;
 #[cfg(feature = "rocksdb")]
 pub mod rocks;
 
 use crate::{
-    iavl::{Access, NodeReader, RecordStream, RecordWalk},
+    iavl::{Access, NodeKey, NodeReader, RecordStream, RecordWalk},
     model::{ChangeRef, CommitInfo, StoreKey, Version},
 };
 
 pub use error::TargetError;
 pub use memory::{MemoryCommitment, MemoryStorage, Outage};
+pub use pairs::{drop_pairs, write_real_changes};
 pub use place::Place;
 pub use records::RecordRun;
 
@@ -29,7 +31,8 @@ pub type Landing<'a> = Box<dyn FnOnce() -> Result<(), TargetError> + Send + 'a>;
 
 /// State commitment: IAVL trees with their commit infos.
 pub trait Commitment: Send + Sync {
-    /// A reader of one store's node records.
+    /// A reader of one store's node records. A record (version, 1) that is missing is looked up as (version, 0) too: pruning
+    /// renames roots so.
     ///
     /// # Errors
     /// The engine could not be read.
@@ -74,6 +77,13 @@ pub trait Commitment: Send + Sync {
     /// # Errors
     /// The engine could not be read, or the record is damaged.
     fn commit_info(&self, version: Version) -> Result<Option<CommitInfo>, TargetError>;
+
+    /// Rewrites or removes (no value) node records, and forgets the commit info of a version, all at once or not at all: how a
+    /// version is pruned. Durable with the next [`Commitment::sync`], and in the order of what is written.
+    ///
+    /// # Errors
+    /// The engine could not write; nothing of it is there, or all.
+    fn prune(&self, records: &[(StoreKey, NodeKey, Option<Vec<u8>>)], version: Version) -> Result<(), TargetError>;
 
     /// How many node records a store has.
     ///
@@ -135,6 +145,29 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The engine could not be read.
     fn pairs(&self, store: &StoreKey, version: Version, from: &[u8]) -> Result<Box<dyn PairReader + '_>, TargetError>;
+
+    /// As [`Storage::pairs`], in descending order, from the last key below `until`, or the store's last.
+    ///
+    /// # Errors
+    /// The engine could not be read.
+    fn pairs_back(
+        &self,
+        store: &StoreKey,
+        version: Version,
+        until: Option<&[u8]>,
+    ) -> Result<Box<dyn PairReader + '_>, TargetError>;
+
+    /// The value that a key of one store has at a version; none if it has none.
+    ///
+    /// # Errors
+    /// The engine could not be read.
+    fn get(&self, store: &StoreKey, version: Version, key: &[u8]) -> Result<Option<Vec<u8>>, TargetError>;
+
+    /// Gives up what only versions before `oldest` need; they cannot be read any more. The engine removes it as it compacts.
+    ///
+    /// # Errors
+    /// The engine could not write.
+    fn forget(&self, oldest: Version) -> Result<(), TargetError>;
 
     /// Writes changes that a version made to one store. Durable with the next [`Storage::sync`].
     ///

@@ -18,6 +18,7 @@ mod pebble;
 mod proofs;
 mod reader;
 mod rocksdb_source;
+mod root_store;
 mod set;
 mod snapshot;
 mod storage;

@@ -138,6 +138,11 @@ impl Set {
         self.expected["latest_version"].as_u64().unwrap()
     }
 
+    /// Whether it is one of the fixtures.
+    pub fn is_fixture(&self) -> bool {
+        self.oldest.is_some()
+    }
+
     /// The oldest version that can be read.
     pub fn oldest(&self) -> u64 {
         self.oldest.unwrap()

@@ -1,5 +1,6 @@
 //! Tests that need no disk and no engine: the machine explored exhaustively, whole migrations in memory crashed at every
-//! write, the journal on a disk that fails, proofs of damaged trees, proofs for others, the layers of the code, and the fuzz corpus.
+//! write, a root store against a model and crashed, the journal on a disk that fails, proofs of damaged trees, proofs for others, the
+//! layers of the code, and the fuzz corpus.
 //!
 //! They build and pass without RocksDB: `cargo test --release --no-default-features --test memory`.
 
@@ -15,5 +16,6 @@ mod layers;
 mod machine;
 mod prefixes;
 mod proofs;
+mod root_store;
 mod scenarios;
 mod support;

@@ -10,6 +10,7 @@
 
 mod new_side;
 mod old_side;
+mod orphans;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +22,8 @@ use crate::model::{Hash, Version, to_hex};
 use new_side::{Front, NewSide};
 use old_side::{OldSide, Opened};
 use std::cmp::Ordering;
+
+pub use orphans::orphans;
 
 /// Takes the changes: a key with its new value, or with none if it was removed. Returns false to stop.
 pub type ChangeSink<'s> = dyn FnMut(&[u8], Option<&[u8]>) -> bool + 's;

@@ -115,7 +115,7 @@ impl OldSide {
 
 /// Whether a key is another name of a legacy node: IAVL 1.x writes a legacy root anew, as (its version, 0), when it commits a
 /// version without changes on top of it. What was there before goes on naming it by its hash.
-fn is_written_anew<R: NodeReader>(reader: &mut R, key: NodeKey, hash: Hash) -> Result<bool, ProveError> {
+pub(super) fn is_written_anew<R: NodeReader>(reader: &mut R, key: NodeKey, hash: Hash) -> Result<bool, ProveError> {
     if key.nonce > 1 {
         return Ok(false);
     }

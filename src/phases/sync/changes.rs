@@ -7,15 +7,14 @@
 use super::{
     super::{PhaseError, Work, in_parallel},
     stretch::conclude,
-    upgrade::drop_pairs,
     written::{Lacking, lacking, push_committed, target_root, write_records},
 };
 use crate::{
     iavl::{Access, tree::Tree, tree::TreeError},
-    model::{Change, Changeset, CommitInfo, Hash, StoreInfo, StoreKey, Version},
+    model::{Changeset, CommitInfo, Hash, StoreInfo, StoreKey, Version},
     progress::raise,
     source::{Changes, SourceError},
-    target::{Commitment, RecordRun, Storage, Target},
+    target::{Commitment, RecordRun, Storage, Target, drop_pairs, write_real_changes},
 };
 use std::collections::BTreeMap;
 
@@ -250,7 +249,7 @@ impl<'a> Replays<'a> {
                     let Some(of_store) = set.stores.iter().find(|store| store.store == grown.store) else { continue };
                     changes += of_store.changes.len() as u64;
                     if let Some(ss) = ss {
-                        write_pairs(ss, &grown.store, set.version, &of_store.changes)?;
+                        write_real_changes(ss, &grown.store, set.version, &of_store.changes)?;
                     }
                 }
                 report(changes);
@@ -288,23 +287,4 @@ fn grow_store(
     }
     drop(nodes);
     Ok(Grown { store, tree, roots, records })
-}
-
-/// Writes what a version changed. Removals of keys that were not there are left out, as they are in what trees differ by.
-fn write_pairs(ss: &dyn Storage, store: &StoreKey, version: Version, changes: &[Change]) -> Result<(), PhaseError> {
-    let before = Version(version.0.saturating_sub(1));
-    let mut real = Vec::with_capacity(changes.len());
-    for change in changes {
-        let is_real = change.value.is_some() || {
-            let mut pairs = ss.pairs(store, before, &change.key)?;
-            pairs.next()?.is_some_and(|pair| pair.key == change.key)
-        };
-        if is_real {
-            real.push(change);
-        }
-    }
-    if real.is_empty() {
-        return Ok(());
-    }
-    Ok(ss.write_changes(store, version, &mut real.into_iter().map(Change::borrow))?)
 }

@@ -7,9 +7,9 @@ use super::{
 };
 use crate::{
     iavl::{Access, Claim, Node, NodeKey, ProveError, ProvenNode, numbering, prove},
-    model::{Change, StoreKey, Version},
+    model::{StoreKey, Version},
     source::Source,
-    target::{Commitment, RecordRun, Storage},
+    target::{Commitment, RecordRun, Storage, drop_pairs},
 };
 
 /// Applies the first version of a store, which is the only one of its stretch.
@@ -37,7 +37,7 @@ pub(super) fn begin_store(stretch: &Stretch<'_>, store: &StoreKey) -> Result<(),
 /// Removes every pair of a store that the stretch, of one version, does not have any more, as store/v1 does with its tree.
 /// SC keeps its old versions.
 pub(super) fn drop_store(stretch: &Stretch<'_>, store: &StoreKey) -> Result<(), PhaseError> {
-    stretch.ss.map_or(Ok(()), |ss| drop_pairs(ss, store, stretch.from().next()))
+    Ok(stretch.ss.map_or(Ok(()), |ss| drop_pairs(ss, store, stretch.from().next()))?)
 }
 
 /// Copies the tree of a store that begins at a version, node by node: under the same node keys, or, where legacy nodes have
@@ -156,25 +156,5 @@ fn load_pairs(
         (Err(ProveError::Sink), Some(error)) => Err(error),
         (Err(why), _) => Err(PhaseError::unproven(store, at, why)),
         (Ok(_), _) => Ok(loader.finish()?()?),
-    }
-}
-
-pub(super) fn drop_pairs(ss: &dyn Storage, store: &StoreKey, at: Version) -> Result<(), PhaseError> {
-    const BATCH: usize = 10_000;
-    let before = Version(at.0.saturating_sub(1));
-    let mut from = Vec::new();
-    loop {
-        let mut removals = Vec::new();
-        let mut pairs = ss.pairs(store, before, &from)?;
-        while let Some(pair) = pairs.next()? {
-            removals.push(Change { key: pair.key.to_vec(), value: None });
-            if removals.len() == BATCH {
-                break;
-            }
-        }
-        let Some(last) = removals.last() else { return Ok(()) };
-        from.clone_from(&last.key);
-        from.push(0);
-        ss.write_changes(store, at, &mut removals.iter().map(Change::borrow))?;
     }
 }

@@ -19,7 +19,10 @@ mod tests;
 use super::{Engine, PointReader, Scan, SourceError};
 use crate::iavl::Access;
 use rocksdb::{DB, Range, ReadOptions};
-use std::path::PathBuf;
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 pub use error::RocksError;
 
@@ -34,12 +37,23 @@ pub struct Options {
     pub log_bytes: u64,
 }
 
-/// A RocksDB database, read without changing or locking anything. What is seen is the state when it was opened.
+/// A RocksDB database, read without changing or locking anything. What is seen is the state when it was opened, or, of one that
+/// this process writes, the newest.
 pub struct Rocks {
     path: PathBuf,
-    db: DB,
+    db: Arc<DB>,
+    /// Whether this process has it open for writing too.
+    is_live: bool,
     /// For reading here and there: what is read stays in the cache.
     points: ReadOptions,
+}
+
+impl Rocks {
+    /// Reads a database that this process has open for writing, and sees what is written from then on.
+    #[must_use]
+    pub fn over(path: &Path, db: Arc<DB>) -> Rocks {
+        Rocks { path: path.to_path_buf(), db, is_live: true, points: options::points() }
+    }
 }
 
 impl Engine for Rocks {
@@ -53,7 +67,11 @@ impl Engine for Rocks {
     }
 
     fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_> {
-        Box::new(reader::Reader::new(self, access))
+        match access {
+            // An iterator would go on seeing what was there when it was made.
+            Access::Points if self.is_live => Box::new(reader::Single { of: self }),
+            access => Box::new(reader::Reader::new(self, access)),
+        }
     }
 
     fn scan(&self, from: &[u8], until: &[u8]) -> Box<dyn Scan + Send + '_> {

@@ -6,6 +6,7 @@ use std::{
     fs::File,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 impl Rocks {
@@ -40,7 +41,7 @@ impl Rocks {
             )));
         }
         let db = DB::open_for_read_only(&library, path, false).map_err(failed)?;
-        let rocks = Rocks { path: path.to_path_buf(), db, points: options::points() };
+        let rocks = Rocks { path: path.to_path_buf(), db: Arc::new(db), is_live: false, points: options::points() };
         rocks.check_files()?;
         Ok(rocks)
     }

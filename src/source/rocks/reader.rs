@@ -27,6 +27,20 @@ impl<'a> Reader<'a> {
     }
 }
 
+/// Each record on its own, as it is when it is asked for.
+pub(super) struct Single<'a> {
+    pub(super) of: &'a Rocks,
+}
+
+impl PointReader for Single<'_> {
+    fn read(&mut self, key: &[u8], out: &mut Vec<u8>) -> Result<bool, SourceError> {
+        let value = self.of.db.get_pinned_opt(key, &self.of.points);
+        let value = value.map_err(|error| RocksError::of(&self.of.path, &error))?;
+        out.extend_from_slice(value.as_deref().unwrap_or_default());
+        Ok(value.is_some())
+    }
+}
+
 /// At most how many records lie between two keys, the second of them included: keys that differ in their last four bytes
 /// only are numbered by them. None if they tell nothing, or the second is not above the first.
 fn distance(from: &[u8], to: &[u8]) -> Option<u32> {

@@ -206,6 +206,20 @@ impl Commitment for RocksCommitment {
             .transpose()
     }
 
+    fn prune(&self, records: &[(StoreKey, NodeKey, Option<Vec<u8>>)], version: Version) -> Result<(), TargetError> {
+        let mut batch = WriteBatch::default();
+        let mut key = Vec::new();
+        for (store, at, record) in records {
+            record_key(store, *at, &mut key);
+            match record {
+                Some(record) => batch.put(&key, record),
+                None => batch.delete(&key),
+            }
+        }
+        batch.delete(format!("c/{version}"));
+        self.db.write(batch).map_err(self.error("prune a version"))
+    }
+
     fn count(&self, store: &StoreKey) -> Result<u64, TargetError> {
         let prefix = RocksCommitment::node_prefix(store);
         let mut read = ReadOptions::default();

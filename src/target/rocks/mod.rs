@@ -1,8 +1,9 @@
-//! The RocksDB form of both engines. Directories are readable by RocksDB 7.8 and later (`format_version` 5).
+//! The RocksDB form of both engines, and a plain database for what a node keeps in store/v1. Directories are readable by RocksDB 7.8 and later (`format_version` 5).
 
 mod bulk;
 mod commitment;
 mod compaction;
+mod database;
 mod nodes;
 mod options;
 mod runs;
@@ -16,6 +17,7 @@ use super::TargetError;
 use std::path::Path;
 
 pub use commitment::RocksCommitment;
+pub use database::RocksDatabase;
 pub use options::EngineTuning;
 pub use storage::RocksStorage;
 

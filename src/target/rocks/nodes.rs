@@ -50,6 +50,11 @@ impl RecordWalk for Walk<'_> {
     }
 }
 
+/// Where pruning moves a node that was the root of a version that is gone.
+fn renamed(key: NodeKey) -> Option<NodeKey> {
+    (key.nonce == 1).then(|| NodeKey::new(key.version, 0))
+}
+
 pub(super) struct Points<'a> {
     pub(super) of: &'a RocksCommitment,
     pub(super) store: StoreKey,
@@ -63,7 +68,13 @@ impl NodeReader for Points<'_> {
 
     fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
         record_key(&self.store, key, &mut self.key);
-        let value = self.of.db.get_pinned(&self.key).map_err(self.of.error("read a node"))?;
+        let mut value = self.of.db.get_pinned(&self.key).map_err(self.of.error("read a node"))?;
+        if value.is_none()
+            && let Some(renamed) = renamed(key)
+        {
+            record_key(&self.store, renamed, &mut self.key);
+            value = self.of.db.get_pinned(&self.key).map_err(self.of.error("read a node"))?;
+        }
         value.map_or(Ok(false), |value| {
             out.extend_from_slice(&value);
             Ok(true)
@@ -109,6 +120,9 @@ impl NodeReader for Nearby<'_> {
             _ => false,
         };
         self.records.status().map_err(self.of.error("read a node"))?;
-        Ok(found)
+        match renamed(key) {
+            Some(renamed) if !found => self.read(renamed, out),
+            _ => Ok(found),
+        }
     }
 }

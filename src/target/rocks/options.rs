@@ -51,6 +51,13 @@ pub(super) fn database(tuning: EngineTuning, cache: &Cache) -> Options {
     options
 }
 
+/// Has RocksDB compact by its own rules from the start, and slow writers down where it cannot keep up.
+pub(super) fn compact_as_usual(options: &mut Options) {
+    options.set_disable_auto_compactions(false);
+    options.set_level_zero_slowdown_writes_trigger(20);
+    options.set_level_zero_stop_writes_trigger(36);
+}
+
 /// Bytes of a data block.
 const BLOCK: usize = 16 << 10;
 /// Bits of the filter for each key.

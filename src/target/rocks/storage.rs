@@ -139,7 +139,41 @@ impl Storage for RocksStorage {
         let mut start = prefix;
         start.extend_from_slice(from);
         records.seek(&start);
-        Ok(Box::new(Reader { of: self, prefix: length, records, started: false }))
+        Ok(Box::new(Reader { of: self, prefix: length, records, started: false, back: false }))
+    }
+
+    fn pairs_back(
+        &self,
+        store: &StoreKey,
+        version: Version,
+        until: Option<&[u8]>,
+    ) -> Result<Box<dyn PairReader + '_>, TargetError> {
+        let prefix = store_prefix(store);
+        let mut read = RocksStorage::reading(&prefix, version);
+        read.set_iterate_lower_bound(prefix.clone());
+        if let Some(until) = until {
+            read.set_iterate_upper_bound([&prefix, until].concat());
+        }
+        let mut records = self.db.raw_iterator_cf_opt(self.family(PAIRS)?, read);
+        records.seek_to_last();
+        Ok(Box::new(Reader { of: self, prefix: prefix.len(), records, started: false, back: true }))
+    }
+
+    fn get(&self, store: &StoreKey, version: Version, key: &[u8]) -> Result<Option<Vec<u8>>, TargetError> {
+        let mut full = store_prefix(store);
+        full.extend_from_slice(key);
+        let mut read = ReadOptions::default();
+        read.set_timestamp(version.0.to_le_bytes());
+        self.db.get_cf_opt(self.family(PAIRS)?, &full, &read).map_err(self.error("read a pair"))
+    }
+
+    fn forget(&self, oldest: Version) -> Result<(), TargetError> {
+        let low = oldest.0.to_le_bytes();
+        let before = self.db.get_full_history_ts_low(self.family(PAIRS)?).ok().and_then(|low| low.try_into().ok());
+        if before.map_or(0, u64::from_le_bytes) >= oldest.0 {
+            return Ok(());
+        }
+        self.db.increase_full_history_ts_low(self.family(PAIRS)?, low).map_err(self.error("forget old versions"))
     }
 
     fn write_changes(
@@ -313,12 +347,16 @@ struct Reader<'a> {
     prefix: usize,
     records: DBRawIterator<'a>,
     started: bool,
+    /// Whether it goes from the last key to the first.
+    back: bool,
 }
 
 impl PairReader for Reader<'_> {
     fn next(&mut self) -> Result<Option<StoredPair<'_>>, TargetError> {
-        if std::mem::replace(&mut self.started, true) {
-            self.records.next();
+        match (std::mem::replace(&mut self.started, true), self.back) {
+            (false, _) => {}
+            (true, false) => self.records.next(),
+            (true, true) => self.records.prev(),
         }
         let Some((key, value)) = self.records.item() else {
             self.records.status().map_err(self.of.error("read pairs"))?;

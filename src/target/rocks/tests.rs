@@ -1,12 +1,13 @@
-//! Bulk loading of SC on a real RocksDB: in pieces, cut off, gone on with by another number of hands. And what later versions
-//! leave to compact.
+//! Bulk loading of SC on a real RocksDB: in pieces, cut off, gone on with by another number of hands. What later versions
+//! leave to compact; and what a store that commits and prunes does to both engines.
 
 use super::{EngineTuning, RocksCommitment, RocksStorage};
 use crate::{
-    iavl::{NodeKey, RecordStream},
-    model::{ChangeRef, StoreKey, Version},
-    target::{Commitment as _, Storage as _, TargetError},
+    iavl::{Access, NodeKey, NodeReader as _, RecordStream},
+    model::{ChangeRef, CommitInfo, StoreKey, Version},
+    target::{Commitment as _, MemoryStorage, Outage, PairReader, Storage, TargetError},
 };
+use proptest::prelude::*;
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -240,4 +241,127 @@ fn compaction_that_is_stopped_is_gone_on_with() {
     sc.compact(0, &|| false).unwrap();
     assert_eq!(files_at_level_0(&sc.db), 0);
     assert_eq!(all(&sc, &"bank".into()), expected);
+}
+
+/// What can be done to SS by a store that commits, prunes and is opened again.
+#[derive(Clone, Debug)]
+enum Deed {
+    Write(Vec<(u8, Option<u8>)>),
+    Forget(u64),
+    Flush,
+    Compact,
+    Reopen,
+}
+
+fn deeds() -> impl Strategy<Value = Vec<Deed>> {
+    let change = (0u8..12, prop::option::of(any::<u8>()));
+    let deed = prop_oneof![
+        6 => prop::collection::vec(change, 0..8).prop_map(Deed::Write),
+        1 => (0u64..4).prop_map(Deed::Forget),
+        2 => Just(Deed::Flush),
+        1 => Just(Deed::Compact),
+        1 => Just(Deed::Reopen),
+    ];
+    prop::collection::vec(deed, 1..40)
+}
+
+/// Keys and values of a store at a version, in both orders and one by one.
+fn contents(ss: &dyn Storage, store: &StoreKey, version: Version) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let gather = |mut reader: Box<dyn PairReader + '_>| {
+        let mut pairs = Vec::new();
+        while let Some(pair) = reader.next().unwrap() {
+            pairs.push((pair.key.to_vec(), pair.value.to_vec()));
+        }
+        pairs
+    };
+    let pairs = gather(ss.pairs(store, version, b"").unwrap());
+    let mut back = gather(ss.pairs_back(store, version, None).unwrap());
+    back.reverse();
+    assert_eq!(pairs, back);
+    for key in 0..12u8 {
+        let value = ss.get(store, version, &[key]).unwrap();
+        assert_eq!(value.as_ref(), pairs.iter().find(|(found, _)| *found == [key]).map(|(_, value)| value));
+        let below = gather(ss.pairs_back(store, version, Some(&[key])).unwrap());
+        assert_eq!(below.len(), pairs.iter().filter(|(found, _)| *found < vec![key]).count());
+    }
+    pairs
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(12))]
+    #[test]
+    fn ss_reads_as_its_twin_in_memory_whatever_was_forgotten_or_compacted(deeds in deeds()) {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || RocksStorage::open(&dir.path().join("ss"), dir.path(), EngineTuning::default()).unwrap();
+        let (mut ss, twin) = (open(), MemoryStorage::new(None, Outage::never()));
+        // Neighbours of the store, which nothing done to it may touch.
+        let stores = ["bank", "ban", "bank2"].map(StoreKey::from);
+        let (mut latest, mut oldest) = (0u64, 1u64);
+        for deed in deeds {
+            match deed {
+                Deed::Write(changes) => {
+                    latest += 1;
+                    let version = Version(latest);
+                    for ss in [&ss as &dyn Storage, &twin] {
+                        for (number, store) in (0u8..).zip(&stores) {
+                            let changes = changes.iter().map(|(key, value)| (vec![*key], value.map(|value| vec![value ^ number])));
+                            let changes: BTreeMap<Vec<u8>, Option<Vec<u8>>> = changes.collect();
+                            let mut changes = changes.iter().map(|(key, value)| ChangeRef { key, value: value.as_deref() });
+                            ss.write_changes(store, version, &mut changes).unwrap();
+                        }
+                        ss.write_watermark(version).unwrap();
+                    }
+                }
+                Deed::Forget(kept) => {
+                    oldest = oldest.max(latest.saturating_sub(kept));
+                    ss.forget(Version(oldest)).unwrap();
+                    // Again, or less, is nothing.
+                    ss.forget(Version(oldest)).unwrap();
+                    ss.forget(Version(oldest - 1)).unwrap();
+                    twin.forget(Version(oldest)).unwrap();
+                }
+                Deed::Flush => ss.flush().unwrap(),
+                Deed::Compact => {
+                    ss.flush().unwrap();
+                    ss.compact(0, &|| false).unwrap();
+                }
+                Deed::Reopen => {
+                    drop(ss);
+                    ss = open();
+                }
+            }
+            for version in (oldest..=latest + 1).map(Version) {
+                for store in &stores {
+                    prop_assert_eq!(contents(&ss, store, version), contents(&twin, store, version));
+                }
+            }
+            prop_assert_eq!(ss.latest().unwrap(), twin.latest().unwrap());
+        }
+    }
+}
+
+#[test]
+fn a_root_that_pruning_moved_is_found_under_the_name_that_trees_have_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = open(dir.path(), 1);
+    let store = StoreKey::from("bank");
+    let (root, moved) = (NodeKey::root_of(Version(3)), NodeKey::new(Version(3), 0));
+    let mut records = Share { records: vec![(root, b"root".to_vec())], next: 0, large: |_| false };
+    sc.write_records(&store, &mut records).unwrap();
+    let info = CommitInfo { version: Version(3), stores: Vec::new(), timestamp: None };
+    sc.write_info(&info).unwrap();
+    let gone = [(store.clone(), root, None), (store.clone(), moved, Some(b"root".to_vec()))];
+    sc.prune(&gone, Version(3)).unwrap();
+    assert_eq!(sc.commit_info(Version(3)).unwrap(), None);
+    assert_eq!(all(&sc, &store).into_keys().collect::<Vec<_>>(), [moved]);
+    for access in [Access::Points, Access::Runs] {
+        let mut nodes = sc.nodes(&store, access).unwrap();
+        for (at, there) in
+            [(root, true), (moved, true), (NodeKey::new(Version(3), 2), false), (NodeKey::root_of(Version(4)), false)]
+        {
+            let mut record = Vec::new();
+            assert_eq!(nodes.read(at, &mut record).unwrap(), there, "{at}, {access:?}");
+            assert_eq!(record.is_empty(), !there);
+        }
+    }
 }
