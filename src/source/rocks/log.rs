@@ -62,14 +62,15 @@ pub fn walk(
                 }
                 Found::Nothing if block.len() == BLOCK => break,
                 Found::Nothing => return Ok(begin.map_or(End::Whole, End::Torn)),
-                Found::Disguised => return Err(wrong("the checksum does not match")),
                 Found::Older | Found::Cut | Found::Damaged if recycled => {
-                    let is_ours = is_numbered(rest, number);
+                    if is_disguised(rest, number) {
+                        return Err(wrong("the checksum does not match"));
+                    }
                     let behind = rest.get(1..).unwrap_or_default();
                     if goes_on(behind, number) || later(&mut log, number).map_err(fail)? {
                         return Err(wrong("the checksum does not match, and the log goes on behind"));
                     }
-                    return Ok(if is_ours { torn } else { begin.map_or(End::Whole, End::Torn) });
+                    return Ok(if is_numbered(rest, number) { torn } else { begin.map_or(End::Whole, End::Torn) });
                 }
                 Found::Older => return Err(wrong("a record is another log's")),
                 // A fragment never crosses blocks, so in a full one no writer was cut off.
@@ -154,8 +155,6 @@ enum Found<'a> {
     Nothing,
     /// It has another log's number.
     Older,
-    /// It says so too, but is this log's.
-    Disguised,
     /// It goes on behind the end.
     Cut,
     Damaged,
@@ -176,8 +175,7 @@ fn fragment(bytes: &[u8], number: u64) -> Found<'_> {
     if has_number(kind) {
         let Some(found) = number_of(bytes) else { return Found::Cut };
         if found != number as u32 {
-            let is_ours = is_of_this_log(stored, kind, length, rest, number);
-            return if is_ours { Found::Disguised } else { Found::Older };
+            return Found::Older;
         }
         extra = 4;
     }
@@ -192,10 +190,14 @@ fn checksum(kind: u8, number: &[u8], payload: &[u8]) -> u32 {
     mask(crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&[kind]), number), payload))
 }
 
-/// Whether a fragment that says it is another log's is this one's all the same, with damage in its kind or its number: then its
-/// checksum holds with what they must have been. RocksDB takes it for the end of the log.
-fn is_of_this_log(stored: u32, kind: u8, length: usize, rest: &[u8], number: u64) -> bool {
-    let plain = rest.get(..length).is_some_and(|payload| (1..=4).any(|kind| checksum(kind, &[], payload) == stored));
-    let recycled = rest.get(4..4 + length);
-    plain || recycled.is_some_and(|payload| checksum(kind, &(number as u32).to_le_bytes(), payload) == stored)
+/// Whether a fragment that does not look like one of this log is one, with damage in its kind or its number: then its checksum
+/// holds with what they must have been. RocksDB takes it for the end of the log.
+fn is_disguised(bytes: &[u8], number: u64) -> bool {
+    let Some((&[c0, c1, c2, c3, l0, l1, _], rest)) = bytes.split_first_chunk::<7>() else { return false };
+    let (stored, length) = (u32::from_le_bytes([c0, c1, c2, c3]), usize::from(u16::from_le_bytes([l0, l1])));
+    let is = |kinds: std::ops::RangeInclusive<u8>, number: &[u8]| {
+        let payload = rest.get(number.len()..number.len() + length);
+        payload.is_some_and(|payload| kinds.clone().any(|kind| checksum(kind, number, payload) == stored))
+    };
+    is(1..=4, &[]) || is(5..=8, &(number as u32).to_le_bytes())
 }
