@@ -2,11 +2,12 @@
 //! creating or changing anything, refuses what a node does not write, and hands out point look-ups.
 //!
 //! `open` owns what is checked before anything is read, with [`manifest`], [`log`], [`logs`] (that nothing is missing between
-//! tables and logs) and [`footer`] (which format a table has), `database` what is open, `reader` the look-ups, `scan` the walks,
+//! tables and logs) and [`footer`] (which format a table has), [`edit`] what its manifests have of their own, `database` what is open, `reader` the look-ups, `scan` the walks,
 //! `error` what RocksDB's words mean. What is checked is plain functions over bytes: they need no library, and are open to fuzzing.
 
 #[cfg(feature = "rocksdb")]
 mod database;
+pub mod edit;
 mod error;
 pub mod footer;
 pub mod log;
