@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Adds up the edits of one manifest, also while it grows.
 #[derive(Debug)]
-pub(super) struct Edits {
+pub struct Edits {
     engine: EngineKind,
     /// By level and number, as edits name tables: the file's number, which differs where a table is a part of a file.
     tables: BTreeMap<(u32, u64), u64>,
@@ -46,7 +46,10 @@ impl Edits {
 
     /// Adds what `data`, the manifest from its first byte, has after what was added before. A record that is not whole yet is
     /// left for the next time.
-    pub(super) fn read(&mut self, data: &[u8]) -> Result<(), Malformed> {
+    ///
+    /// # Errors
+    /// Damage, or something that a checkpoint would lack.
+    pub fn read(&mut self, data: &[u8]) -> Result<(), Malformed> {
         let mut records = Records::new(data);
         let mut payload = Vec::new();
         loop {
@@ -96,22 +99,25 @@ impl Edits {
     }
 
     /// Bytes of the manifest up to the end of the last whole record.
-    pub(super) fn end(&self) -> usize {
+    #[must_use]
+    pub fn end(&self) -> usize {
         self.end
     }
 
     /// Logs with lower numbers are in tables already.
-    pub(super) fn log(&self) -> u64 {
+    #[must_use]
+    pub fn log(&self) -> u64 {
         self.log
     }
 
     /// The live table files and their sizes in bytes, as far as the manifest tells.
-    pub(super) fn files(&self) -> BTreeMap<u64, Option<u64>> {
+    #[must_use]
+    pub fn files(&self) -> BTreeMap<u64, Option<u64>> {
         self.held.keys().map(|file| (*file, self.sizes.get(file).copied())).collect()
     }
 
     /// The files that ceased to be live since this was asked last.
-    pub(super) fn take_removed(&mut self) -> BTreeSet<u64> {
+    pub fn take_removed(&mut self) -> BTreeSet<u64> {
         let removed = std::mem::take(&mut self.removed);
         for file in removed.iter().filter(|file| !self.held.contains_key(file)) {
             self.sizes.remove(file);

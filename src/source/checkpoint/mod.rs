@@ -16,6 +16,7 @@ mod files;
 mod in_use;
 mod pass;
 
+pub use edits::Edits;
 pub use error::CheckpointError;
 pub use in_use::is_in_use;
 
