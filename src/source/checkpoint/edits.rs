@@ -77,6 +77,7 @@ impl Edits {
         for table in edit.added {
             if let Some(before) = self.tables.insert((table.level, table.number), table.file) {
                 self.let_go(before);
+                deleted.insert(before);
             }
             *self.held.entry(table.file).or_default() += 1;
             if table.file == table.number {

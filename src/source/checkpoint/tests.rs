@@ -173,9 +173,14 @@ fn tables_of_pebble_that_are_parts_of_a_file_keep_it_live() {
         ]
         .concat()
     };
-    edits.read(&manifest(&[b"\x69\x32\x07", &part(9), &part(10), b"\x06\x01\x09"])).unwrap();
+    let records: [&[u8]; 4] = [b"\x69\x32\x07", &part(9), &part(10), b"\x06\x01\x09"];
+    edits.read(&manifest(&records)).unwrap();
     assert_eq!(edits.files(), [(50, Some(7))].into());
     assert!(edits.take_removed().is_empty());
+    // A table that takes the place of the last part, without a word of that one, lets the file go as well.
+    let whole = b"\x67\x01\x0a\x03\x08a\x00\x00\x00\x00\x00\x00\x00\x08b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01";
+    edits.read(&manifest(&[&records[..], &[&whole[..]]].concat())).unwrap();
+    assert_eq!((edits.files(), edits.take_removed()), ([(10, Some(3))].into(), [50].into()));
 }
 
 #[test]
@@ -209,9 +214,14 @@ fn the_manifest_in_force_is_found_as_each_engine_finds_it() {
     put("marker.format-version.000015.016", "");
     put("marker.manifest.000010.MANIFEST-000009", "");
     assert_eq!(head().manifest, "MANIFEST-000009");
+    // A name that is no options file's says nothing, and RocksDB may have been told to write no IDENTITY.
+    put("OPTIONS-x", "[Version]\n  rocksdb_version=8.9.1\n");
+    assert_eq!(head().engine, EngineKind::Pebble);
+    put("OPTIONS-000005", "[Version]\n  rocksdb_version=8.9.1\n");
+    assert_eq!(head().engine, EngineKind::RocksDb);
     put("IDENTITY", "x");
     assert_eq!((head().engine, head().manifest.as_str()), (EngineKind::RocksDb, "MANIFEST-000003"));
-    put("OPTIONS-000004", "[DBOptions]\n  wal_dir=/elsewhere/wal\n");
+    put("OPTIONS-000006", "[DBOptions]\n  wal_dir=/elsewhere/wal\n");
     assert!(matches!(engine::settings(dir.path()), Err(CheckpointError::Unsupported { .. })));
     put("CURRENT", "x");
     assert!(matches!(Head::read(dir.path()), Err(CheckpointError::Damaged { .. })));
