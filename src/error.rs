@@ -91,7 +91,6 @@ fn of_source(error: &SourceError) -> Kind {
     match error {
         error if error.is_corruption() => Kind::Disagrees,
         SourceError::Lsm(LsmError::Io { .. }) | SourceError::Io { .. } | SourceError::Stopped => Kind::Retry,
-        #[cfg(feature = "rocksdb")]
         SourceError::Rocks(error) if error.is_passing() => Kind::Retry,
         SourceError::Checkpoint(error) if error.is_passing() => Kind::Retry,
         _ => Kind::Blocked,

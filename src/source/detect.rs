@@ -186,8 +186,9 @@ fn no_database(path: &Path, names: &[String]) -> String {
     "has neither a file CURRENT nor a marker.manifest file, so it is not a database directory".to_owned()
 }
 
-fn newest_options(names: &[String]) -> Option<&String> {
-    let number = |name: &String| name.strip_prefix("OPTIONS-")?.parse::<u64>().ok();
+/// Of a directory's names the newest options file's.
+pub(super) fn newest_options(names: &[String]) -> Option<&String> {
+    let number = |name: &String| lsm::listing::number(name.strip_prefix("OPTIONS-")?);
     names.iter().filter(|name| number(name).is_some()).max_by_key(|name| number(name))
 }
 
@@ -198,13 +199,19 @@ fn options_engine(path: &Path, name: &str) -> Result<Option<EngineKind>, SourceE
     let mut head = Vec::new();
     let read = std::fs::File::open(&path).and_then(|file| file.take(OPTIONS_HEAD).read_to_end(&mut head));
     read.map_err(|error| unrecognised(&path, &format!("cannot be read: {error}")))?;
-    let head = String::from_utf8_lossy(&head);
+    Ok(engine_named(&head))
+}
+
+/// The engine that the begin of an options file names.
+pub(super) fn engine_named(options: &[u8]) -> Option<EngineKind> {
+    let head = options.get(..options.len().min(OPTIONS_HEAD as usize)).unwrap_or_default();
+    let head = String::from_utf8_lossy(head);
     let says = |key: &str| head.lines().any(|line| line.trim_start().starts_with(key));
-    Ok(match (says("pebble_version="), says("rocksdb_version=")) {
+    match (says("pebble_version="), says("rocksdb_version=")) {
         (true, false) => Some(EngineKind::Pebble),
         (false, true) => Some(EngineKind::RocksDb),
         _ => None,
-    })
+    }
 }
 
 /// Whether a table ends as goleveldb's do.

@@ -1,6 +1,5 @@
 //! What can go wrong with the source.
 
-#[cfg(feature = "rocksdb")]
 use super::rocks::RocksError;
 use super::{checkpoint::CheckpointError, lsm::LsmError};
 use crate::iavl::ReadError;
@@ -13,7 +12,6 @@ pub enum SourceError {
     #[error(transparent)]
     Lsm(#[from] LsmError),
     /// The RocksDB reader failed.
-    #[cfg(feature = "rocksdb")]
     #[error(transparent)]
     Rocks(#[from] RocksError),
     /// A checkpoint of a database that is in use could not be made.
@@ -80,7 +78,6 @@ impl SourceError {
             SourceError::Lsm(error) => {
                 matches!(error, LsmError::Corrupt { .. } | LsmError::MissingFile { .. })
             }
-            #[cfg(feature = "rocksdb")]
             SourceError::Rocks(error) => error.is_corruption(),
             SourceError::Record { .. } | SourceError::Damaged { .. } => true,
             SourceError::Checkpoint(error) => error.is_corruption(),

@@ -16,7 +16,6 @@ pub mod leveldb;
 pub mod lsm;
 mod memory;
 pub mod pebble;
-#[cfg(feature = "rocksdb")]
 pub mod rocks;
 mod rootmulti;
 pub mod snapshot;

@@ -8,6 +8,8 @@ use std::{fs, path::Path};
 mod changeset_file;
 #[path = "../../fuzz/bodies/commit_info.rs"]
 mod commit_info;
+#[path = "../../fuzz/bodies/database.rs"]
+mod database;
 #[path = "../../fuzz/bodies/legacy_record.rs"]
 mod legacy_record;
 #[path = "../../fuzz/bodies/leveldb_block.rs"]
@@ -18,6 +20,8 @@ mod leveldb_log;
 mod leveldb_table;
 #[path = "../../fuzz/bodies/machine_events.rs"]
 mod machine_events;
+#[path = "../../fuzz/bodies/manifest_edits.rs"]
+mod manifest_edits;
 #[path = "../../fuzz/bodies/node_record.rs"]
 mod node_record;
 #[path = "../../fuzz/bodies/pebble_log.rs"]
@@ -28,6 +32,10 @@ mod pebble_manifest;
 mod pebble_table;
 #[path = "../../fuzz/bodies/proof.rs"]
 mod proof;
+#[path = "../../fuzz/bodies/rocks_log.rs"]
+mod rocks_log;
+#[path = "../../fuzz/bodies/rocks_manifest.rs"]
+mod rocks_manifest;
 #[path = "../../fuzz/bodies/snapshot_stream.rs"]
 mod snapshot_stream;
 
@@ -37,16 +45,20 @@ type Body = (&'static str, fn(&[u8]));
 const BODIES: &[Body] = &[
     ("changeset_file", changeset_file::run),
     ("commit_info", commit_info::run),
+    ("database", database::run),
     ("legacy_record", legacy_record::run),
     ("leveldb_block", leveldb_block::run),
     ("leveldb_log", leveldb_log::run),
     ("leveldb_table", leveldb_table::run),
     ("machine_events", machine_events::run),
+    ("manifest_edits", manifest_edits::run),
     ("node_record", node_record::run),
     ("pebble_log", pebble_log::run),
     ("pebble_manifest", pebble_manifest::run),
     ("pebble_table", pebble_table::run),
     ("proof", proof::run),
+    ("rocks_log", rocks_log::run),
+    ("rocks_manifest", rocks_manifest::run),
     ("snapshot_stream", snapshot_stream::run),
 ];
 

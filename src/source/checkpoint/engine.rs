@@ -3,7 +3,7 @@
 
 use super::{CheckpointError, error::io};
 use crate::source::{
-    detect::EngineKind,
+    detect::{EngineKind, engine_named, newest_options},
     lsm::listing::{manifest_number, number},
 };
 use std::{
@@ -47,7 +47,7 @@ impl Head {
     /// Reads it. `None` where it changed meanwhile: to be read again.
     pub(super) fn read(directory: &Path) -> Result<Option<Head>, CheckpointError> {
         let names = names(directory)?;
-        let engine = engine(directory, &names)?;
+        let Some(engine) = engine(directory, &names)? else { return Ok(None) };
         let current = match read_small(&directory.join("CURRENT"))? {
             Some(current) => current,
             None => return Ok(None),
@@ -113,7 +113,11 @@ pub(super) fn settings(directory: &Path) -> Result<Vec<(String, Vec<u8>)>, Check
 
 /// Which engine wrote a directory.
 pub(super) fn kind(directory: &Path) -> Result<EngineKind, CheckpointError> {
-    engine(directory, &names(directory)?)
+    let damaged = || CheckpointError::Unsupported {
+        path: directory.to_owned(),
+        what: "has no file CURRENT, so it is not a database directory",
+    };
+    engine(directory, &names(directory)?)?.ok_or_else(damaged)
 }
 
 /// Changes whenever something was written to a database: names, lengths and times of its logs and manifests. Where it cannot be
@@ -146,9 +150,9 @@ pub(super) fn table_names(engine: EngineKind, number: u64) -> Vec<String> {
     }
 }
 
-/// Which engine wrote a directory: of the two that keep `OPTIONS`, RocksDB alone has an `IDENTITY`. Told by names alone, unlike
-/// [`crate::source::detect`]: a node that is running may replace its `OPTIONS` at any moment.
-fn engine(directory: &Path, names: &[String]) -> Result<EngineKind, CheckpointError> {
+/// Which engine wrote a directory, as [`crate::source::detect`] tells it; `None` where that changed meanwhile, for a node that is
+/// running may replace its `OPTIONS` at any moment.
+fn engine(directory: &Path, names: &[String]) -> Result<Option<EngineKind>, CheckpointError> {
     let has = |test: &dyn Fn(&str) -> bool| names.iter().any(|name| test(name));
     if !has(&|name| name == "CURRENT") {
         return Err(CheckpointError::Unsupported {
@@ -157,10 +161,14 @@ fn engine(directory: &Path, names: &[String]) -> Result<EngineKind, CheckpointEr
         });
     }
     if has(&|name| name == "IDENTITY") {
-        return Ok(EngineKind::RocksDb);
+        return Ok(Some(EngineKind::RocksDb));
     }
-    let pebble = has(&|name| name.starts_with("OPTIONS-") || name.starts_with("marker."));
-    Ok(if pebble { EngineKind::Pebble } else { EngineKind::Goleveldb })
+    if let Some(options) = newest_options(names) {
+        let content = read_small(&directory.join(options))?;
+        return Ok(content.map(|content| engine_named(&content).unwrap_or(EngineKind::Pebble)));
+    }
+    let pebble = has(&|name| name.starts_with("marker."));
+    Ok(Some(if pebble { EngineKind::Pebble } else { EngineKind::Goleveldb }))
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, CheckpointError> {

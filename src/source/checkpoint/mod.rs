@@ -18,6 +18,7 @@ mod pass;
 mod standstill;
 mod trail;
 
+pub use edits::Edits;
 pub use engine::fingerprint;
 pub use error::CheckpointError;
 pub use in_use::is_in_use;

@@ -132,17 +132,27 @@ fn manifest(records: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-const ADD: &[u8] = b"\x07\x01\x09\x64\x01a\x01b";
+const ADD: &[u8] = b"\x07\x01\x09\x64\x09a\x00\x00\x00\x00\x00\x00\x00\x00\x09b\x00\x00\x00\x00\x00\x00\x00\x00";
 
 #[test]
 fn a_manifest_is_followed_while_it_grows_and_cut_after_its_last_whole_record() {
     let mut edits = Edits::new(EngineKind::Goleveldb);
-    let all = manifest(&[b"\x02\x05", ADD, b"\x06\x01\x09\x07\x02\x09\x64\x01a\x01b", b"\x06\x02\x09", ADD]);
+    let all = manifest(&[
+        b"\x02\x05",
+        ADD,
+        b"\x06\x01\x09\x07\x02\x09\x64\x09a\x00\x00\x00\x00\x00\x00\x00\x00\x09b\x00\x00\x00\x00\x00\x00\x00\x00",
+        b"\x06\x02\x09",
+        ADD,
+    ]);
     let first = manifest(&[b"\x02\x05", ADD]).len();
     edits.read(&all[..first + 3]).unwrap();
     assert_eq!((edits.end(), edits.log()), (first, 5));
     assert_eq!(edits.files(), [(9, Some(100))].into());
-    let moved = first + manifest(&[b"\x06\x01\x09\x07\x02\x09\x64\x01a\x01b"]).len();
+    let moved = first
+        + manifest(&[
+            b"\x06\x01\x09\x07\x02\x09\x64\x09a\x00\x00\x00\x00\x00\x00\x00\x00\x09b\x00\x00\x00\x00\x00\x00\x00\x00",
+        ])
+        .len();
     edits.read(&all[..moved]).unwrap();
     assert!(edits.take_removed().is_empty(), "it moved to another level");
     edits.read(&all).unwrap();
@@ -155,10 +165,22 @@ fn a_manifest_is_followed_while_it_grows_and_cut_after_its_last_whole_record() {
 fn tables_of_pebble_that_are_parts_of_a_file_keep_it_live() {
     let mut edits = Edits::new(EngineKind::Pebble);
     // A file of 7 bytes, and two tables that are parts of it.
-    let part = |number: u8| [&b"\x67\x01"[..], &[number], b"\x03\x01a\x01b\x00\x00\x42\x32\x01"].concat();
-    edits.read(&manifest(&[b"\x69\x32\x07", &part(9), &part(10), b"\x06\x01\x09"])).unwrap();
+    let part = |number: u8| {
+        [
+            &b"\x67\x01"[..],
+            &[number],
+            b"\x03\x08a\x00\x00\x00\x00\x00\x00\x00\x08b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x42\x32\x01",
+        ]
+        .concat()
+    };
+    let records: [&[u8]; 4] = [b"\x69\x32\x07", &part(9), &part(10), b"\x06\x01\x09"];
+    edits.read(&manifest(&records)).unwrap();
     assert_eq!(edits.files(), [(50, Some(7))].into());
     assert!(edits.take_removed().is_empty());
+    // A table that takes the place of the last part, without a word of that one, lets the file go as well.
+    let whole = b"\x67\x01\x0a\x03\x08a\x00\x00\x00\x00\x00\x00\x00\x08b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01";
+    edits.read(&manifest(&[&records[..], &[&whole[..]]].concat())).unwrap();
+    assert_eq!((edits.files(), edits.take_removed()), ([(10, Some(3))].into(), [50].into()));
 }
 
 #[test]
@@ -166,10 +188,10 @@ fn what_one_directory_does_not_hold_is_refused() {
     for (engine, record) in [
         (EngineKind::RocksDb, &b"\xc8\x01\x01"[..]),
         (EngineKind::RocksDb, b"\xc9\x01\x01c"),
-        (EngineKind::RocksDb, b"\x66\x01\x09\x01\x64\x01a\x01b\x00\x00"),
-        (EngineKind::RocksDb, b"\x67\x01\x09\x64\x01a\x01b\x00\x00\x41\x01\x02\x01"),
+        (EngineKind::RocksDb, b"\x66\x01\x09\x01\x64\x09a\x00\x00\x00\x00\x00\x00\x00\x00\x09b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00"),
+        (EngineKind::RocksDb, b"\x67\x01\x09\x64\x09a\x00\x00\x00\x00\x00\x00\x00\x00\x09b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x41\x01\x02\x01"),
         (EngineKind::RocksDb, b"\x90\x03\x01"),
-        (EngineKind::Goleveldb, b"\x67\x01\x09\x64\x01a\x01b\x00\x00\x01"),
+        (EngineKind::Goleveldb, b"\x67\x01\x09\x64\x09a\x00\x00\x00\x00\x00\x00\x00\x00\x09b\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x01"),
         (EngineKind::Pebble, b"\x07\x01\x09\x64\x05a"),
     ] {
         assert!(Edits::new(engine).read(&manifest(&[record])).is_err(), "{record:?}");
@@ -192,9 +214,14 @@ fn the_manifest_in_force_is_found_as_each_engine_finds_it() {
     put("marker.format-version.000015.016", "");
     put("marker.manifest.000010.MANIFEST-000009", "");
     assert_eq!(head().manifest, "MANIFEST-000009");
+    // A name that is no options file's says nothing, and RocksDB may have been told to write no IDENTITY.
+    put("OPTIONS-x", "[Version]\n  rocksdb_version=8.9.1\n");
+    assert_eq!(head().engine, EngineKind::Pebble);
+    put("OPTIONS-000005", "[Version]\n  rocksdb_version=8.9.1\n");
+    assert_eq!(head().engine, EngineKind::RocksDb);
     put("IDENTITY", "x");
     assert_eq!((head().engine, head().manifest.as_str()), (EngineKind::RocksDb, "MANIFEST-000003"));
-    put("OPTIONS-000004", "[DBOptions]\n  wal_dir=/elsewhere/wal\n");
+    put("OPTIONS-000006", "[DBOptions]\n  wal_dir=/elsewhere/wal\n");
     assert!(matches!(engine::settings(dir.path()), Err(CheckpointError::Unsupported { .. })));
     put("CURRENT", "x");
     assert!(matches!(Head::read(dir.path()), Err(CheckpointError::Damaged { .. })));

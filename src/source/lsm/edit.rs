@@ -22,6 +22,8 @@ pub struct Edit {
     pub deleted: Vec<(u32, u64)>,
     /// Tag 7, and those of other engines.
     pub added: Vec<AddedTable>,
+    /// Files that tables are parts of, where the engine has such, and their bytes.
+    pub files: Vec<(u64, u64)>,
 }
 
 /// A table which an edit brings into a level.
@@ -29,8 +31,10 @@ pub struct Edit {
 pub struct AddedTable {
     /// Level, 0 the newest.
     pub level: u32,
-    /// Number in the file name.
+    /// Its number.
     pub number: u64,
+    /// The number in the file's name: another one where the table is a part of a file.
+    pub file: u64,
     /// File size in bytes.
     pub size: u64,
     /// First internal key.
@@ -72,15 +76,19 @@ pub fn decode(payload: &[u8], own: OwnTags) -> Result<Edit, Malformed> {
                 let level = level(&mut fields)?;
                 edit.deleted.push((level, fields.uvarint()?));
             }
-            7 => edit.added.push(AddedTable {
-                level: level(&mut fields)?,
-                number: fields.uvarint()?,
-                size: fields.uvarint()?,
-                smallest: internal_key(&mut fields)?,
-                largest: internal_key(&mut fields)?,
-                sequences: None,
-                unreadable: None,
-            }),
+            7 => {
+                let (level, number) = (level(&mut fields)?, fields.uvarint()?);
+                edit.added.push(AddedTable {
+                    level,
+                    number,
+                    file: number,
+                    size: fields.uvarint()?,
+                    smallest: internal_key(&mut fields)?,
+                    largest: internal_key(&mut fields)?,
+                    sequences: None,
+                    unreadable: None,
+                });
+            }
             9 => edit.previous_journal = Some(fields.uvarint()?),
             tag => own(tag, &mut fields, &mut edit).map_err(|e| Malformed::new(e.at.max(at), e.what))?,
         }

@@ -198,8 +198,11 @@ impl<'a> Records<'a> {
         Ok(Found::Chunk { kind, payload, end: self.at + header + length })
     }
 
-    /// Fails with `broken` if anything of this log lies behind the current position: then that is no end.
+    /// Fails with `broken` if anything of this log lies at the current position or behind it: then that is no end.
     fn nothing_follows(&self, number: u32, broken: Malformed) -> Result<(), Malformed> {
+        if self.is_disguised(number) {
+            return Err(broken);
+        }
         let later = Records { data: self.data, at: 0, number: Some(number) };
         for at in self.at + 1..self.data.len() {
             let kind = self.data.get(at + HEADER - 1).copied().unwrap_or(0);
@@ -214,6 +217,20 @@ impl<'a> Records<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the chunk here, which does not look like one of this log, is one with damage in its type or its number: then its
+    /// checksum holds with what they must have been.
+    fn is_disguised(&self, number: u32) -> bool {
+        let rest = self.data.get(self.at..).unwrap_or(&[]);
+        let Some((&[c0, c1, c2, c3, l0, l1, _], rest)) = rest.split_first_chunk::<HEADER>() else { return false };
+        let length = usize::from(u16::from_le_bytes([l0, l1]));
+        let Some((_, rest)) = rest.split_first_chunk::<{ LONG_HEADER - HEADER }>() else { return false };
+        let Some(part) = rest.get(..length) else { return false };
+        (LONG + FULL..=LONG + LAST).any(|kind| {
+            let crc = crc32c::crc32c_append(crc32c::crc32c(&[kind]), &number.to_le_bytes());
+            mask(crc32c::crc32c_append(crc, part)) == u32::from_le_bytes([c0, c1, c2, c3])
+        })
     }
 
     /// Whether the chunk here, which is damaged in one of its fields, can end at `end`. The mark of a closed log has no

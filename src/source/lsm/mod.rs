@@ -6,6 +6,7 @@
 //! gives. The parsers of bytes from disk ([`batch`], [`block`], [`edit`], [`filter`], [`footer`], [`log`], [`unpack`]) are
 //! plain functions over slices, open to fuzzing.
 
+pub mod added;
 pub mod batch;
 pub mod block;
 pub mod bytes;

@@ -1,11 +1,7 @@
 //! What can go wrong with a RocksDB directory, and what RocksDB's own words mean: whether bytes are damaged or another try may
 //! succeed.
 
-use rocksdb::ErrorKind;
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
 
 /// Every failure of the reader.
 #[derive(Debug, thiserror::Error)]
@@ -47,7 +43,9 @@ pub enum RocksError {
 
 impl RocksError {
     /// RocksDB's error for the database in a directory.
-    pub(super) fn of(path: &Path, error: &rocksdb::Error) -> RocksError {
+    #[cfg(feature = "rocksdb")]
+    pub(super) fn of(path: &std::path::Path, error: &rocksdb::Error) -> RocksError {
+        use rocksdb::ErrorKind;
         let path = path.to_path_buf();
         let message = error.to_string();
         // On opening, RocksDB blames its manifest for what it finds in tables. The manifest has been read by then, and is whole.

@@ -3,7 +3,7 @@
 //! Source: RocksDB's `table/format.cc`: the file ends in the format version (little endian, 4 bytes) and a magic number (8).
 
 /// Bytes of a table's end that are needed.
-pub(super) const BYTES: u64 = 12;
+pub const BYTES: u64 = 12;
 /// The oldest and newest format that is read.
 const OLDEST: u32 = 2;
 const NEWEST: u32 = 7;
@@ -15,7 +15,8 @@ const PLAIN_OLD: u64 = 0x4f34_18eb_7a8f_13b8;
 const CUCKOO: u64 = 0x926789d0c5f17873;
 
 /// Why a table cannot be read, from its last 12 bytes; none if it can, or if these bytes belong to no table at all.
-pub(super) fn objection(end: &[u8]) -> Option<String> {
+#[must_use]
+pub fn objection(end: &[u8]) -> Option<String> {
     let (version, magic) = end.split_first_chunk::<4>()?;
     let version = u32::from_le_bytes(*version);
     match u64::from_le_bytes(*magic.first_chunk::<8>()?) {

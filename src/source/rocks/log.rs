@@ -6,14 +6,17 @@
 
 use super::RocksError;
 use crate::source::lsm::log::{BLOCK, mask};
-use std::{fs::File, io::Read as _, path::Path};
+use std::{
+    io::{self, Read},
+    path::Path,
+};
 
 /// Bytes of a record's begin that are handed out.
-pub(super) const BEGIN: usize = 64;
+pub const BEGIN: usize = 256;
 
 /// How a log ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub enum End {
     /// After a whole record.
     Whole,
     /// Inside a record that begins at this offset: as a writer leaves it that was cut off, or damage.
@@ -22,39 +25,57 @@ pub(super) enum End {
     Opaque,
 }
 
-/// Walks over a log of this number, and hands the first bytes of each record to `record`, with its offset.
+/// Walks over a log of this number, and hands the first bytes of each record to `record`, with its offset. The path is for
+/// errors.
+///
+/// A log whose file was another log's before ends where its records do, and what follows is whatever lay there. That is told
+/// from damage by what comes later: more of this log, or nothing.
 ///
 /// # Errors
 /// Damage, the file and the place named; or `record` has one.
-pub(super) fn walk(
+pub fn walk(
     path: &Path,
     number: u64,
+    mut log: impl Read,
     mut record: impl FnMut(u64, &[u8]) -> Result<(), RocksError>,
 ) -> Result<End, RocksError> {
     let fail = |source| RocksError::Io { path: path.to_path_buf(), source };
-    let mut file = File::open(path).map_err(fail)?;
     let mut block = Vec::with_capacity(BLOCK);
+    next_block(&mut log, &mut block).map_err(fail)?;
+    // The first record tells: a log has records with its number, or without.
+    let recycled = block.get(6).is_some_and(|kind| has_number(*kind));
     let mut base = 0u64;
     // The record under way: where it begins, and its first bytes.
     let mut open: Option<(u64, Vec<u8>)> = None;
     loop {
-        block.clear();
-        (&mut file).take(BLOCK as u64).read_to_end(&mut block).map_err(fail)?;
         let mut rest = block.as_slice();
         loop {
             let offset = base + (block.len() - rest.len()) as u64;
             let wrong =
                 |what: &str| RocksError::Corrupt { path: path.to_path_buf(), what: format!("byte {offset}: {what}") };
+            let begin = open.as_ref().map(|(begin, _)| *begin);
+            let torn = End::Torn(begin.unwrap_or(offset));
             let fragment = match fragment(rest, number) {
                 Found::Fragment(fragment, after) => {
                     rest = after;
                     fragment
                 }
                 Found::Nothing if block.len() == BLOCK => break,
-                Found::Nothing | Found::Older => return Ok(open.map_or(End::Whole, |(begin, _)| End::Torn(begin))),
+                Found::Nothing => return Ok(begin.map_or(End::Whole, End::Torn)),
+                Found::Older | Found::Cut | Found::Damaged if recycled => {
+                    if is_disguised(rest, number) {
+                        return Err(wrong("the checksum does not match"));
+                    }
+                    let behind = rest.get(1..).unwrap_or_default();
+                    if goes_on(behind, number) || later(&mut log, number).map_err(fail)? {
+                        return Err(wrong("the checksum does not match, and the log goes on behind"));
+                    }
+                    return Ok(if is_numbered(rest, number) { torn } else { begin.map_or(End::Whole, End::Torn) });
+                }
+                Found::Older => return Err(wrong("a record is another log's")),
                 // A fragment never crosses blocks, so in a full one no writer was cut off.
                 Found::Cut if block.len() == BLOCK => return Err(wrong("a record is longer than its block")),
-                Found::Cut => return Ok(End::Torn(open.map_or(offset, |(begin, _)| begin))),
+                Found::Cut => return Ok(torn),
                 Found::Damaged => return Err(wrong("the checksum does not match")),
             };
             let (begins, ends) = match fragment.kind {
@@ -79,6 +100,46 @@ pub(super) fn walk(
             }
         }
         base += block.len() as u64;
+        next_block(&mut log, &mut block).map_err(fail)?;
+    }
+}
+
+fn next_block(log: &mut impl Read, block: &mut Vec<u8>) -> io::Result<()> {
+    block.clear();
+    log.by_ref().take(BLOCK as u64).read_to_end(block).map(drop)
+}
+
+/// Whether fragments of this kind carry their log's number.
+fn has_number(kind: u8) -> bool {
+    matches!(kind, 5..=8 | 11 | 131)
+}
+
+/// The low half of a log's number, where a fragment has it.
+fn number_of(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(7..)?.first_chunk()?))
+}
+
+/// Whether a fragment says that it is this log's.
+fn is_numbered(bytes: &[u8], number: u64) -> bool {
+    bytes.get(6).is_some_and(|kind| has_number(*kind)) && number_of(bytes) == Some(number as u32)
+}
+
+/// Whether a fragment of this log begins anywhere in what is left of a block.
+fn goes_on(block: &[u8], number: u64) -> bool {
+    (0..block.len()).any(|at| {
+        let bytes = block.get(at..).unwrap_or_default();
+        is_numbered(bytes, number) && matches!(fragment(bytes, number), Found::Fragment(..))
+    })
+}
+
+/// Whether one begins in the blocks that are left.
+fn later(log: &mut impl Read, number: u64) -> io::Result<bool> {
+    let mut block = Vec::with_capacity(BLOCK);
+    loop {
+        next_block(log, &mut block)?;
+        if block.is_empty() || goes_on(&block, number) {
+            return Ok(!block.is_empty());
+        }
     }
 }
 
@@ -92,7 +153,7 @@ enum Found<'a> {
     Fragment(Fragment<'a>, &'a [u8]),
     /// No more in this block.
     Nothing,
-    /// What an older log left in a recycled file.
+    /// It has another log's number.
     Older,
     /// It goes on behind the end.
     Cut,
@@ -109,18 +170,15 @@ fn fragment(bytes: &[u8], number: u64) -> Found<'_> {
         // Space that was set aside and never written.
         return if bytes.iter().all(|byte| *byte == 0) { Found::Nothing } else { Found::Damaged };
     }
-    let of_this_log = match kind {
-        5..=8 | 11 | 131 => {
-            let Some((found, _)) = rest.split_first_chunk::<4>() else { return Found::Cut };
-            u64::from(u32::from_le_bytes(*found)) == number & 0xffff_ffff
-        }
-        _ => true,
-    };
     let stored = u32::from_le_bytes([c0, c1, c2, c3]);
-    if !of_this_log {
-        return if is_of_this_log(stored, kind, length, rest, number) { Found::Damaged } else { Found::Older };
+    let mut extra = 0;
+    if has_number(kind) {
+        let Some(found) = number_of(bytes) else { return Found::Cut };
+        if found != number as u32 {
+            return Found::Older;
+        }
+        extra = 4;
     }
-    let extra = if matches!(kind, 5..=8 | 11 | 131) { 4 } else { 0 };
     let Some((payload, after)) = rest.split_at_checked(length + extra) else { return Found::Cut };
     if checksum(kind, &[], payload) != stored {
         return Found::Damaged;
@@ -132,10 +190,14 @@ fn checksum(kind: u8, number: &[u8], payload: &[u8]) -> u32 {
     mask(crc32c::crc32c_append(crc32c::crc32c_append(crc32c::crc32c(&[kind]), number), payload))
 }
 
-/// Whether a fragment that says it is another log's is this one's all the same, with damage in its kind or its number: then its
-/// checksum holds with what they must have been. RocksDB takes it for the end of the log.
-fn is_of_this_log(stored: u32, kind: u8, length: usize, rest: &[u8], number: u64) -> bool {
-    let plain = rest.get(..length).is_some_and(|payload| (1..=4).any(|kind| checksum(kind, &[], payload) == stored));
-    let recycled = rest.get(4..4 + length);
-    plain || recycled.is_some_and(|payload| checksum(kind, &(number as u32).to_le_bytes(), payload) == stored)
+/// Whether a fragment that does not look like one of this log is one, with damage in its kind or its number: then its checksum
+/// holds with what they must have been. RocksDB takes it for the end of the log.
+fn is_disguised(bytes: &[u8], number: u64) -> bool {
+    let Some((&[c0, c1, c2, c3, l0, l1, _], rest)) = bytes.split_first_chunk::<7>() else { return false };
+    let (stored, length) = (u32::from_le_bytes([c0, c1, c2, c3]), usize::from(u16::from_le_bytes([l0, l1])));
+    let is = |kinds: std::ops::RangeInclusive<u8>, number: &[u8]| {
+        let payload = rest.get(number.len()..number.len() + length);
+        payload.is_some_and(|payload| kinds.clone().any(|kind| checksum(kind, number, payload) == stored))
+    };
+    is(1..=4, &[]) || is(5..=8, &(number as u32).to_le_bytes())
 }

@@ -1,90 +1,29 @@
 //! A strictly read-only reader of RocksDB directories, through the `rocksdb` library: opens a directory without locking,
 //! creating or changing anything, refuses what a node does not write, and hands out point look-ups.
 //!
-//! `open` owns what is checked before anything is read, with `manifest`, `log`, `logs` (that nothing is missing between tables
-//! and logs) and `footer` (which format a table has), `reader` the look-ups, `scan` the walks, `error` what RocksDB's words mean.
+//! `open` owns what is checked before anything is read, with [`manifest`], [`log`], [`logs`] (that nothing is missing between
+//! tables and logs) and [`footer`] (which format a table has), [`edit`] what its manifests have of their own, `database` what is open, `reader` the look-ups, `scan` the walks,
+//! `error` what RocksDB's words mean. What is checked is plain functions over bytes: they need no library, and are open to fuzzing.
 
+#[cfg(feature = "rocksdb")]
+mod database;
+pub mod edit;
 mod error;
-mod footer;
-mod log;
-mod logs;
-mod manifest;
+pub mod footer;
+pub mod log;
+pub mod logs;
+pub mod manifest;
+#[cfg(feature = "rocksdb")]
 mod open;
+#[cfg(feature = "rocksdb")]
 mod options;
+#[cfg(feature = "rocksdb")]
 mod reader;
+#[cfg(feature = "rocksdb")]
 mod scan;
-#[cfg(test)]
+#[cfg(all(test, feature = "rocksdb"))]
 mod tests;
 
-use super::{Engine, PointReader, Scan, SourceError};
-use crate::iavl::Access;
-use rocksdb::{DB, Range, ReadOptions};
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
-
+#[cfg(feature = "rocksdb")]
+pub use database::{Options, Rocks};
 pub use error::RocksError;
-
-/// Bounds on what an open database keeps in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// Bytes of the block cache, which holds the indexes and filters of tables too.
-    pub cache_bytes: usize,
-    /// Tables kept open.
-    pub open_files: usize,
-    /// Most bytes of write-ahead logs that are replayed. They are in memory as long as the database is open.
-    pub log_bytes: u64,
-}
-
-/// A RocksDB database, read without changing or locking anything. What is seen is the state when it was opened, or, of one that
-/// this process writes, the newest.
-pub struct Rocks {
-    path: PathBuf,
-    db: Arc<DB>,
-    /// Whether this process has it open for writing too.
-    is_live: bool,
-    /// For reading here and there: what is read stays in the cache.
-    points: ReadOptions,
-}
-
-impl Rocks {
-    /// Reads a database that this process has open for writing, and sees what is written from then on.
-    #[must_use]
-    pub fn over(path: &Path, db: Arc<DB>) -> Rocks {
-        Rocks { path: path.to_path_buf(), db, is_live: true, points: options::points() }
-    }
-}
-
-impl Engine for Rocks {
-    fn name(&self) -> &'static str {
-        "RocksDB"
-    }
-
-    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
-        let value = self.db.get_opt(key, &self.points);
-        Ok(value.map_err(|error| RocksError::of(&self.path, &error))?)
-    }
-
-    fn reader(&self, access: Access) -> Box<dyn PointReader + Send + '_> {
-        match access {
-            // An iterator would go on seeing what was there when it was made.
-            Access::Points if self.is_live => Box::new(reader::Single { of: self }),
-            access => Box::new(reader::Reader::new(self, access)),
-        }
-    }
-
-    fn scan(&self, from: &[u8], until: &[u8]) -> Box<dyn Scan + Send + '_> {
-        Box::new(scan::Walk::new(self, from, until))
-    }
-
-    fn approximate_bytes(&self, start: &[u8], end: &[u8]) -> u64 {
-        self.db.get_approximate_sizes(&[Range::new(start, end)]).first().copied().unwrap_or(0)
-    }
-}
-
-impl std::fmt::Debug for Rocks {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rocks").field("path", &self.path).finish_non_exhaustive()
-    }
-}

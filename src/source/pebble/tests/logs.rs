@@ -98,6 +98,22 @@ fn a_flipped_bit_is_damage_if_the_log_goes_on_or_was_closed_and_a_torn_end_if_no
 }
 
 #[test]
+fn a_last_chunk_that_looks_like_another_logs_is_damage_and_no_end_also_if_the_log_was_never_closed() {
+    let records: Vec<Vec<u8>> = (0..3).map(|n| vec![n; 300]).collect();
+    let open = log(NUMBER, &records);
+    let stale = log(NUMBER - 1, &vec![vec![9; 70]; 20]);
+    let last = open.len() - 300 - LONG_HEADER;
+    for (at, bit) in (last + 6..last + LONG_HEADER).flat_map(|at| (0..8).map(move |bit| (at, bit))) {
+        let mut bad = open.clone();
+        bad[at] ^= 1 << bit;
+        for behind in [&[][..], &stale[open.len()..]] {
+            let bad = [&bad, behind].concat();
+            assert!(read(&bad).1.is_err(), "bit {bit} of byte {} of a chunk", at - last);
+        }
+    }
+}
+
+#[test]
 fn every_prefix_is_whole_or_torn() {
     let records: Vec<Vec<u8>> = (0..6).map(|n| vec![n; 9000]).collect();
     let data = log(NUMBER, &records);

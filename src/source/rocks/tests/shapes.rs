@@ -3,7 +3,10 @@
 use super::writer::{Model, Random, Shape, USUAL, key, open, write};
 use crate::{
     iavl::Access,
-    source::{Engine as _, rocks::Rocks},
+    source::{
+        Engine as _,
+        rocks::{Rocks, log, logs},
+    },
 };
 use rocksdb::DBCompressionType;
 use std::{collections::BTreeMap, path::Path, time::SystemTime};
@@ -112,4 +115,60 @@ fn a_range_takes_about_the_bytes_of_its_tables() {
     let tables: u64 = rocks.db.live_files().unwrap().iter().map(|file| file.size as u64).sum();
     assert!(all > tables / 2 && all <= tables && bank > all / 6 && bank < all / 2, "{bank} of {all} of {tables}");
     assert_eq!(rocks.approximate_bytes(b"t", b"u"), 0);
+}
+
+#[test]
+fn a_log_that_is_written_over_an_older_one_ends_where_its_records_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    let mut options = super::writer::options(Shape { buffer: 64 << 20, ..USUAL });
+    options.set_recycle_log_file_num(2);
+    let database = rocksdb::DB::open(&options, &source).unwrap();
+    let (mut random, mut model) = (Random(9), Model::new());
+    let mut over_older = 0;
+    for nth in 1..=1200u32 {
+        let (key, value) = (key(&mut random), vec![nth as u8; random.below(900) as usize]);
+        database.put(&key, &value).unwrap();
+        model.insert(key, value);
+        if nth % 200 == 150 {
+            database.flush().unwrap();
+        }
+        if nth % 30 != 0 {
+            continue;
+        }
+        // As a kill leaves it: nobody has cut the log off behind its last record.
+        let copy = copy_of(&source);
+        let rocks = open(copy.path()).unwrap_or_else(|error| panic!("after {nth}: {error}"));
+        for (key, value) in &model {
+            assert!(rocks.get(key).unwrap().as_ref() == Some(value), "after {nth}: {key:02x?}");
+        }
+        over_older += u32::from(ends_in_an_older_log(copy.path()));
+    }
+    assert!(over_older > 15, "{over_older}");
+}
+
+/// A copy of a database that is open, as it would be after a kill now.
+fn copy_of(source: &Path) -> tempfile::TempDir {
+    loop {
+        let dir = tempfile::tempdir().unwrap();
+        let names = std::fs::read_dir(source).unwrap().map(|entry| entry.unwrap().file_name());
+        let names = names.filter(|name| name != "LOCK" && name != "LOG");
+        // What a flush has made superfluous goes when RocksDB has the time.
+        let copied = names.map(|name| std::fs::copy(source.join(&name), dir.path().join(&name)));
+        if copied.collect::<Result<Vec<_>, _>>().is_ok() {
+            return dir;
+        }
+    }
+}
+
+/// Whether more lies behind the last record of the newest log than a record takes.
+fn ends_in_an_older_log(path: &Path) -> bool {
+    let (number, log, bytes) = logs::list(path, 0).unwrap().pop().unwrap();
+    let mut last = 0;
+    let end = log::walk(&log, number, std::fs::File::open(&log).unwrap(), |offset, _| {
+        last = offset;
+        Ok(())
+    });
+    assert_eq!(end.unwrap(), log::End::Whole);
+    bytes > last + 2000
 }

@@ -1,0 +1,7 @@
+//! Fuzzes the manifests of all engines as a checkpoint follows them. The body is shared with the corpus test of stable Rust.
+#![no_main]
+
+#[path = "../bodies/manifest_edits.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));

@@ -1,0 +1,7 @@
+//! Fuzzes what is read of a RocksDB source's `CURRENT`, manifest and tables before RocksDB opens it. The body is shared with the corpus test of stable Rust.
+#![no_main]
+
+#[path = "../bodies/rocks_manifest.rs"]
+mod body;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| body::run(data));
