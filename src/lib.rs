@@ -55,6 +55,9 @@ pub mod reconcile;
 
 pub mod root_store;
 
+#[cfg(feature = "rocksdb")]
+pub mod live;
+
 pub mod cli;
 mod error;
 

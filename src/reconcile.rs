@@ -29,6 +29,10 @@ pub fn source(identity: &SourceIdentity, state: &State, feed: &dyn Feed) -> Resu
     }
     for (version, expected) in [(identity.height, identity.app_hash), (identity.tip, identity.tip_app_hash)] {
         let found = feed.app_hash(version)?;
+        if found.is_none() && version < applied {
+            // Pruned, with all that was recorded of it. What was applied since is compared with the target, see [`both`].
+            continue;
+        }
         if found != Some(expected) {
             return Err(blocked(format!(
                 "the source's app hash at version {version} is {}, but it was {expected} when the job was begun: this is \
@@ -38,6 +42,27 @@ pub fn source(identity: &SourceIdentity, state: &State, feed: &dyn Feed) -> Resu
         }
     }
     Ok(())
+}
+
+/// Checks that the newest version applied is the same in source and target.
+///
+/// # Errors
+/// [`Error::Blocked`] with both app hashes.
+pub fn both(state: &State, feed: &dyn Feed, target: &Target) -> Result<(), Error> {
+    let (Some(applied), Some(sc)) = (state.phase.applied(), &target.sc) else { return Ok(()) };
+    let (recorded, applied_there) = (feed.app_hash(applied)?, sc.commit_info(applied)?.map(|info| info.app_hash()));
+    match (recorded, applied_there) {
+        (Some(recorded), Some(found)) if recorded != found => Err(Error::Blocked {
+            what: format!(
+                "the source's app hash at version {applied} is {recorded}, and {found} was applied: this is another chain, or it was \
+                 rolled back and went another way"
+            ),
+            advice:
+                "Nothing was changed. Give the database the job was begun with, or `storeshift abort` and begin anew."
+                    .to_owned(),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// Checks that the target is not behind the journal.

@@ -253,10 +253,19 @@ impl Journal {
     /// # Errors
     /// redb could not write or sync. Nothing may be assumed durable and the journal must not be used again.
     pub fn record(&mut self, event: &Event, after: &State, writes: &Writes<'_>) -> Result<(), JournalError> {
+        self.record_all(&[(event, after)], writes)
+    }
+
+    /// As [`Journal::record`], with several events at once that follow each other: one transaction, and so one sync, for all.
+    ///
+    /// # Errors
+    /// As [`Journal::record`].
+    pub fn record_all(&mut self, events: &[(&Event, &State)], writes: &Writes<'_>) -> Result<(), JournalError> {
+        let Some((_, after)) = events.last() else { return Ok(()) };
         let transaction = write(&self.database)?;
         {
             let mut meta = transaction.open_table(META)?;
-            put(&mut meta, "state", "state", &record::State1::from(after))?;
+            put(&mut meta, "state", "state", &record::State1::from(*after))?;
             match writes {
                 Writes::Nothing | Writes::Renewed(_) => {}
                 Writes::Manifest { manifest, chunks, spines } => {
@@ -289,13 +298,14 @@ impl Journal {
                 transaction.open_table(SPINE)?.retain(|_, _| false)?;
                 transaction.open_table(RESTORED)?.retain(|_, _| false)?;
             }
-            let mut events = transaction.open_table(EVENTS)?;
+            let mut table = transaction.open_table(EVENTS)?;
             let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_millis() as u64);
-            let record = EventRecord::new(now, event, after);
-            put(&mut events, self.events, &format!("event/{}", self.events), &record)?;
+            for (number, (event, after)) in (self.events..).zip(events) {
+                put(&mut table, number, &format!("event/{number}"), &EventRecord::new(now, event, after))?;
+            }
         }
         transaction.commit()?;
-        self.events += 1;
+        self.events += events.len() as u64;
         Ok(())
     }
 

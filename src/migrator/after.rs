@@ -112,6 +112,19 @@ fn show(place: &Place, state: &State) {
     }
 }
 
+/// Gives a job up whose switch is recorded, though the chain never went on with it: as an abort, but after Done.
+///
+/// # Errors
+/// The switch has not been made, or something could not be removed; it can be tried again.
+pub fn forget(target: &Path) -> Result<(), Error> {
+    let (_, journal, lock) = open(&resolve(target))?;
+    let mut recorder = Recorder::new(journal)?;
+    switched(recorder.state())?;
+    recorder.record(&Event::Returned, &Writes::Nothing)?;
+    drop((recorder, lock));
+    super::abort(target)
+}
+
 fn open(target: &Path) -> Result<(Place, Journal, Lock), Error> {
     let place = Place::new(target);
     if !Journal::exists(&place.journal()) {

@@ -11,6 +11,7 @@ use crate::{
     model::Version,
     progress::{Progress, Stop},
     source::{Feed, checkpoint::Checkpoint},
+    target::Target,
 };
 use std::sync::{Arc, Mutex};
 
@@ -42,7 +43,7 @@ pub enum Turn {
     /// It reads on here, where there is more.
     Enter(Entered, Checkpoint),
     /// It begins anew with a snapshot of what is here: versions that it needs are gone, for this reason.
-    Renew(Entered, Checkpoint, String),
+    Renew(Entered, Option<Checkpoint>, String),
 }
 
 /// What came of trying to stop the chain.
@@ -71,6 +72,35 @@ pub trait Chain: Send {
     /// # Errors
     /// It is not known whether it stands. [`Chain::lift`] follows.
     fn fence(&mut self, moment: &Moment<'_>) -> Result<Fencing, Error>;
+
+    /// Everything up to this version is applied and recorded.
+    fn applied(&mut self, version: Version) {
+        let _ = version;
+    }
+
+    /// Whether to begin the switch although versions up to `tip` are still to be applied: while the chain stands still for it.
+    fn would_switch(&self, applied: Version, tip: Version) -> bool {
+        let _ = (applied, tip);
+        false
+    }
+
+    /// Whether the engines are handed over to another release, and have to be brought into the form for that.
+    fn hands_over(&self) -> bool {
+        true
+    }
+
+    /// The switch is about to be recorded: from here on the chain stands still until it is told how that went. May take the
+    /// engines. False if it does not stand still any more.
+    ///
+    /// # Errors
+    /// The chain cannot go on with what is in the engines.
+    fn seal(&mut self, target: &mut Target) -> Result<bool, Error> {
+        let _ = target;
+        Ok(true)
+    }
+
+    /// Whether the switch is recorded is not known.
+    fn doubt(&mut self) {}
 
     /// The switch did not come about, for this reason: the chain goes on with store/v1.
     fn lift(&mut self, why: &str) {

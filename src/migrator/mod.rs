@@ -5,6 +5,7 @@
 
 mod after;
 pub mod chain;
+mod embed;
 mod entrance;
 mod estimate;
 mod follow;
@@ -17,6 +18,7 @@ mod running;
 mod status;
 mod steering;
 mod steps;
+mod switching;
 pub mod verify;
 
 use crate::{
@@ -31,10 +33,11 @@ use crate::{
     source::{Feed, RetainedVersions, Source, SourceError, checkpoint::Checkpoint},
     target::Target,
 };
-use chain::{Chain, Fencing, Moment, Standing, Turn};
+use chain::{Chain, Standing};
 use std::{sync::Arc, time::Instant};
 
-pub use after::{Returned, back, finish};
+pub use after::{Returned, back, finish, forget};
+pub use embed::{embed, state};
 pub use entrance::{Entered, Held, Peek, checkpoint_in, peek};
 pub use estimate::{Estimate, StoreEstimate, estimate};
 pub use follow::{Following, Switch};
@@ -78,6 +81,8 @@ pub struct Migrator {
     governor: Governor,
     place: Option<crate::target::Place>,
     checkpoint: Option<(Checkpoint, IsNew)>,
+    /// The switch is being recorded.
+    is_sealed: bool,
     _held: Option<reading::Held>,
     // Held as long as the job is open; dropped last, after the engines are closed.
     _lock: Option<Lock>,
@@ -113,6 +118,7 @@ impl Migrator {
         // After Done the source may be gone, or its node may have been reset: it is not of record any more.
         if !matches!(state.phase, Phase::Done { .. }) {
             crate::reconcile::source(&journal.job()?.source, &state, feed.as_ref())?;
+            crate::reconcile::both(&state, feed.as_ref(), &target)?;
         }
         Migrator::without_source_check(source, feed, target, journal, tuning)
     }
@@ -146,6 +152,7 @@ impl Migrator {
             governor,
             place: None,
             checkpoint: None,
+            is_sealed: false,
             _held: None,
             _lock: None,
         };
@@ -247,56 +254,6 @@ impl Migrator {
         }
     }
 
-    fn ask<T>(
-        &mut self,
-        applied: Version,
-        question: impl FnOnce(&mut dyn Chain, &Moment<'_>) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let Migrator { chain, recorder, feed, stop, progress, .. } = self;
-        question(chain.as_mut(), &Moment { applied, state: recorder.state(), feed: feed.as_ref(), stop, progress })
-    }
-
-    /// Everything that is known is applied: the chain says what to do.
-    fn turn(&mut self, applied: Version) -> Result<Option<Outcome>, PhaseError> {
-        match self.ask(applied, |chain, moment| chain.next(moment)).map_err(recorded)? {
-            Turn::More => {}
-            Turn::Settle => self.settle(applied)?,
-            Turn::Switch => self.recorder.record_in_phase(&Event::SwitchStarted, &Writes::Nothing)?,
-            Turn::CaughtUp => {
-                self.settle(applied)?;
-                return Ok(Some(Outcome::CaughtUp { version: applied }));
-            }
-            Turn::Enter((source, feed), checkpoint) => {
-                (self.source, self.feed) = (source, feed);
-                self.checkpoint = Some((checkpoint, true));
-            }
-            Turn::Renew(entered, checkpoint, why) => self.renew(entered, checkpoint, &why).map_err(recorded)?,
-        }
-        Ok(None)
-    }
-
-    /// A switch ended with an error.
-    fn give_way(&mut self, error: &PhaseError) {
-        if matches!((self.recorder.state().next(), error), (Step::Flip { .. }, PhaseError::Record(_))) {
-            // Nobody knows whether the flip is recorded: the chain stands still until the journal is opened anew.
-            return;
-        }
-        let why = error.to_string();
-        match error {
-            // It is recorded as what it is.
-            PhaseError::Verdict(_) => self.chain.lift(&why),
-            _ => drop(self.undo(why)),
-        }
-    }
-
-    /// Gives the switch up: the chain goes on with store/v1, and so does the job with syncing.
-    fn undo(&mut self, why: String) -> Result<(), Error> {
-        tracing::warn!(%why, "the switch was undone");
-        // First, so that the chain goes on even if the journal fails.
-        self.chain.lift(&why);
-        self.recorder.record(&Event::SwitchUndone { why }, &Writes::Nothing)
-    }
-
     /// Makes ready to read the source's nodes.
     fn prepare_source(&self) -> Result<(), Error> {
         let began = Instant::now();
@@ -335,33 +292,21 @@ impl Migrator {
             Step::Sync { applied } => {
                 let tip = self.feed.tip()?;
                 let to = self.chain.bound().map_or(tip, |bound| bound.min(tip));
-                if applied < to {
+                if applied < to && self.chain.would_switch(applied, to) {
+                    self.recorder.record_in_phase(&Event::SwitchStarted, &Writes::Nothing)?;
+                } else if applied < to {
                     self.sync(applied, to)?;
                 } else {
                     return self.turn(applied);
                 }
             }
-            Step::Fence => {
-                let applied = self.recorder.state().phase.applied().unwrap_or_default();
-                match self.ask(applied, |chain, moment| chain.fence(moment)).map_err(recorded)? {
-                    Fencing::Raised(version) => {
-                        self.recorder.record_in_phase(&Event::Fenced { version }, &Writes::Nothing)?;
-                    }
-                    Fencing::Refused(why) => self.undo(why).map_err(recorded)?,
-                }
-            }
+            Step::Fence => self.fence()?,
             Step::Drain { applied, to } => self.sync(applied, to)?,
             Step::Check { version } => {
                 let verified = phases::switch::check(&self.target, version, self.app_hash(version)?)?;
                 self.recorder.record_in_phase(&Event::Checked(verified), &Writes::Nothing)?;
             }
-            Step::Flip { version } => {
-                // Everything goes from the engines' logs into tables first: an older RocksDB that opens the target later
-                // may not know this one's log records.
-                self.settle(version)?;
-                self.recorder.record_in_phase(&Event::Flipped, &Writes::Nothing)?;
-                self.chain.switched(version);
-            }
+            Step::Flip { version } => self.flip(version, &[Event::Flipped])?,
             Step::Wait(verdict) => return Err(PhaseError::Record(Box::new(Error::Halted(verdict)))),
             Step::Finished => {
                 let version = self.recorder.state().phase.applied().unwrap_or_default();

@@ -90,7 +90,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     if let Some((version, what)) = gap {
         let why = format!("the node has pruned version {version}, {what}, and the checkpoint that had it is gone");
         let entered = enter(&reading.path, paths, &migrator.job.plan, known, tuning)?;
-        migrator.renew(entered, checkpoint.clone(), &why)?;
+        migrator.renew(entered, Some(checkpoint.clone()), &why)?;
     }
     migrator.checkpoint = Some((checkpoint, reading.is_new));
     if tuning.follow {
@@ -214,7 +214,7 @@ fn leave(place: &Place, root_too: bool) {
 }
 
 /// Checks the plan against the source and draws a job.
-fn plan_job(source: &dyn Source, feed: &dyn Feed, plan: &Plan) -> Result<Job, Error> {
+pub(super) fn plan_job(source: &dyn Source, feed: &dyn Feed, plan: &Plan) -> Result<Job, Error> {
     let source = identify(source, feed, plan)?;
     Ok(Job { id: random_job_id()?, plan: plan.clone(), source })
 }
@@ -230,7 +230,7 @@ pub(super) fn identify(source: &dyn Source, feed: &dyn Feed, plan: &Plan) -> Res
 
 /// A job is born with its journal; nothing else of it exists before but the checkpoint it was planned from. The caller holds
 /// the lock.
-fn begin(place: &Place, job: &Job, checkpoint: Option<&Path>) -> Result<(), Error> {
+pub(super) fn begin(place: &Place, job: &Job, checkpoint: Option<&Path>) -> Result<(), Error> {
     if Journal::exists(&place.journal()) {
         // Another process was faster; it has let go of the lock since, so this run takes the job up.
         return Ok(());
@@ -243,7 +243,7 @@ fn begin(place: &Place, job: &Job, checkpoint: Option<&Path>) -> Result<(), Erro
     Ok(())
 }
 
-fn assemble(
+pub(super) fn assemble(
     place: Place,
     source: Option<Entered>,
     journal: Journal,
@@ -302,7 +302,7 @@ pub(super) fn engines(_: &Place, _: JobId, _: Parts, _: Tuning) -> Result<Target
     })
 }
 
-fn refuse_aborted(state: &State) -> Result<(), Error> {
+pub(super) fn refuse_aborted(state: &State) -> Result<(), Error> {
     if matches!(state.phase, Phase::Aborted) {
         return Err(Error::Blocked {
             what: "this job was aborted, and wiping it was interrupted".to_owned(),

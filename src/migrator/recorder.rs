@@ -56,18 +56,33 @@ impl Recorder {
     /// The event does not follow, or the journal failed. After a failed write nothing may be assumed durable, so every
     /// later call fails too: only opening the journal anew tells what is there.
     pub fn record(&mut self, event: &Event, writes: &Writes<'_>) -> Result<(), Error> {
+        self.record_all(std::slice::from_ref(event), writes)
+    }
+
+    /// As [`Recorder::record`], with several facts that follow each other, in one transaction.
+    ///
+    /// # Errors
+    /// As [`Recorder::record`].
+    pub fn record_all(&mut self, events: &[Event], writes: &Writes<'_>) -> Result<(), Error> {
         if self.poisoned {
             return Err(Error::Stopped("the journal failed earlier in this run".to_owned()));
         }
-        let after = self.state.apply(event);
-        invariants::check(&self.state, event, &after).map_err(Error::Invariant)?;
-        let after = after?;
-        if let Err(error) = self.journal.record(event, &after, writes) {
+        let mut states: Vec<State> = Vec::with_capacity(events.len());
+        for event in events {
+            let before = states.last().unwrap_or(&self.state);
+            let after = before.apply(event);
+            invariants::check(before, event, &after).map_err(Error::Invariant)?;
+            states.push(after?);
+        }
+        let all: Vec<(&Event, &State)> = events.iter().zip(&states).collect();
+        if let Err(error) = self.journal.record_all(&all, writes) {
             self.poisoned = true;
             return Err(error.into());
         }
-        tracing::debug!(event = event.name(), phase = after.phase.name(), "recorded");
-        self.state = after;
+        if let Some(after) = states.pop() {
+            tracing::debug!(event = events.last().map(Event::name), phase = after.phase.name(), "recorded");
+            self.state = after;
+        }
         (self.observer)(&self.state);
         Ok(())
     }

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 
 impl Migrator {
     /// Begins the next epoch with what was opened, for a reason.
-    pub(super) fn renew(&mut self, entered: Entered, checkpoint: Checkpoint, why: &str) -> Result<(), Error> {
+    pub(super) fn renew(&mut self, entered: Entered, checkpoint: Option<Checkpoint>, why: &str) -> Result<(), Error> {
         let Some(place) = self.place.clone() else {
             return Err(Error::Invariant("a job that was assembled from parts cannot begin anew by itself"));
         };
@@ -42,7 +42,7 @@ impl Migrator {
         place.clear_staging()?;
         self.target = engines(&place, job.id, job.plan.parts, self.tuning)?;
         (self.source, self.feed, self.job) = (source, feed, job);
-        self.checkpoint = Some((checkpoint, true));
+        self.checkpoint = checkpoint.map(|checkpoint| (checkpoint, true));
         self.manifest = Manifest { stores: Vec::new(), timestamp: None };
         let progress = &self.progress;
         for counter in [&progress.pairs_total, &progress.pairs_restored, &progress.pairs_proven] {

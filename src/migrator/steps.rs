@@ -153,10 +153,12 @@ impl Migrator {
     }
 
     pub(super) fn sync(&mut self, applied: Version, to: Version) -> Result<(), PhaseError> {
-        let Migrator { recorder, feed, target, manifest, progress, governor, tuning, .. } = self;
+        let Migrator { recorder, feed, chain, target, manifest, progress, governor, tuning, .. } = self;
         let work = Work { manifest, progress, governor, tuning: *tuning };
         phases::sync::run(work, feed.as_ref(), target, applied, to, &mut |to| {
-            recorder.record_in_phase(&Event::Applied { to }, &Writes::Nothing)
+            recorder.record_in_phase(&Event::Applied { to }, &Writes::Nothing)?;
+            chain.applied(to);
+            Ok(())
         })
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Committer {
     /// Whether nothing was committed since the layout was opened.
     is_first: bool,
     pub observers: Vec<Arc<dyn Observer>>,
+    /// Whether commits wait.
+    pub closed: Option<super::gate::Closed>,
 }
 
 /// How commits use the machine.
@@ -47,7 +49,7 @@ const WORTH_A_THREAD: usize = 512;
 
 impl Committer {
     pub fn new() -> Committer {
-        Committer { trees: BTreeMap::new(), broken: None, is_first: true, observers: Vec::new() }
+        Committer { trees: BTreeMap::new(), broken: None, is_first: true, observers: Vec::new(), closed: None }
     }
 
     /// Goes on with another layout: nothing that was learnt of the old one is of use.
@@ -56,7 +58,12 @@ impl Committer {
         self.is_first = true;
     }
 
-    /// Nothing more is committed.
+    /// Nothing is committed any more, for this reason.
+    pub fn break_off(&mut self, why: String) {
+        self.broken.get_or_insert(why);
+    }
+
+    /// Whether anything can be committed.
     pub fn check(&self) -> Result<(), StoreError> {
         self.broken.as_ref().map_or(Ok(()), |why| Err(StoreError::Broken(why.clone())))
     }

@@ -11,6 +11,7 @@ mod changeset;
 mod commit;
 mod database;
 mod error;
+mod gate;
 mod layout;
 mod observer;
 mod prune;
@@ -27,7 +28,10 @@ use crate::{
 use commit::{Committer, Means};
 use prune::Pruner;
 use stand::Stand;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::{
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock},
+    time::Instant,
+};
 
 pub use crate::iavl::lookup::{Order, OwnedPair};
 pub use changeset::{ChangeSet, StoreUpgrades};
@@ -75,6 +79,8 @@ pub struct RootStore {
 struct Inner {
     /// The gate: commits pass it one by one, and so does a change of the layout. Readers do not.
     gate: Mutex<Committer>,
+    /// Told when the gate is opened.
+    opened: Condvar,
     stand: RwLock<Arc<Stand>>,
     pruner: Pruner,
     options: Options,
@@ -97,7 +103,13 @@ impl RootStore {
     /// The layout could not be read, or its newest version is damaged.
     pub fn new(layout: Arc<dyn Layout>, options: Options) -> Result<RootStore, StoreError> {
         let stand = RwLock::new(Arc::new(Stand::on(layout, None)?));
-        let inner = Arc::new(Inner { gate: Mutex::new(Committer::new()), stand, pruner: Pruner::default(), options });
+        let inner = Arc::new(Inner {
+            gate: Mutex::new(Committer::new()),
+            opened: Condvar::new(),
+            stand,
+            pruner: Pruner::default(),
+            options,
+        });
         let pruning = (options.pruning != Pruning::Nothing).then(|| {
             let inner = inner.clone();
             std::thread::spawn(move || inner.prune_when_called())
@@ -142,7 +154,7 @@ impl RootStore {
     }
 
     /// Commits a block's changes as the next version; it is durable when this returns. Commits wait for each other, and for
-    /// nothing else.
+    /// the moment of a switch ([`RootStore::close`]).
     ///
     /// # Errors
     /// The changes do not fit, or a tree could not be read: nothing was committed, and the store goes on. After a failed write it
@@ -150,8 +162,13 @@ impl RootStore {
     /// store is opened anew.
     pub fn commit(&self, changes: impl Into<Arc<ChangeSet>>) -> Result<Arc<CommitInfo>, StoreError> {
         let changes = changes.into();
-        let mut committer = self.inner.gate();
+        let began = Instant::now();
+        let mut committer = self.pass(self.inner.gate());
         let info = committer.commit(&self.inner.stand(), &changes, self.means())?;
+        let took = began.elapsed();
+        for observer in &committer.observers {
+            observer.took(took);
+        }
         self.inner.pruner.committed(self.inner.options.pruning, info.version);
         Ok(info)
     }

@@ -2,7 +2,7 @@
 
 use super::ChangeSet;
 use crate::model::{CommitInfo, Version};
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// Is told of every version once it is durable, in order and without a gap, on the thread that commits.
 ///
@@ -10,4 +10,9 @@ use std::sync::Arc;
 pub trait Observer: Send + Sync {
     /// A version was committed.
     fn committed(&self, version: Version, changes: &Arc<ChangeSet>, info: &Arc<CommitInfo>);
+
+    /// How long that commit took, from when it came.
+    fn took(&self, time: Duration) {
+        let _ = time;
+    }
 }

@@ -8,6 +8,7 @@ use super::{
 use crate::{
     iavl::{
         Access, NodeId, NodeReader,
+        ics23::{StoreProof, StoreProofError},
         lookup::{KeyRange, Order},
     },
     model::{CommitInfo, Hash, StoreKey, Version},
@@ -92,6 +93,23 @@ impl View {
     /// As [`View::range`].
     pub fn iter(&self, store: &StoreKey) -> Result<PairIter<'_>, StoreError> {
         self.range(store, .., Order::Ascending)
+    }
+
+    /// Proves a key, or that there is none, up to the app hash; as the Cosmos SDK answers a query with `prove`. Two things have no
+    /// proof that the `ics23` libraries accept, see [`crate::iavl::ics23`].
+    ///
+    /// # Errors
+    /// The version has no such store; or a node could not be read, or does not lead to the root.
+    pub fn prove(&self, store: &StoreKey, key: &[u8]) -> Result<StoreProof, StoreError> {
+        let TreeAt { root, mut nodes, .. } = self.tree(store)?;
+        let version = self.version();
+        StoreProof::prove(nodes.as_mut(), root, &self.info, store, key).map_err(|error| match error {
+            StoreProofError::NoStore { store, version } => StoreError::NoStore { store, version },
+            StoreProofError::Tree { why, .. } => {
+                StoreError::Nodes { store: store.clone(), version, why: Box::new(why) }
+            }
+            error @ StoreProofError::Root { .. } => StoreError::Damaged(error.to_string()),
+        })
     }
 
     /// The tree of a store, to prove from.

@@ -175,7 +175,7 @@ impl Followed {
             Some((version, what)) => {
                 let why = format!("the node has pruned version {version}, {what}, before it was read");
                 let entered = if newest.number == next.number { entered } else { open(&newest)? };
-                (newest.number, Turn::Renew(entered, newest.checkpoint, why))
+                (newest.number, Turn::Renew(entered, Some(newest.checkpoint), why))
             }
         };
         self.reading = (kept, true);

@@ -1,0 +1,260 @@
+//! The chain of the node that has the migration in its own process, as the migration sees it.
+//!
+//! Owns the rules between commits and migration. A commit hands over that there is a new version and nothing else, without waiting: what
+//! it changed is read back from the trees of store/v1, where that costs less than to replay it and needs no memory. Those versions are
+//! held from being pruned until they are applied, and no longer than the budget says.
+
+use crate::{
+    error::Error,
+    migrator::{
+        Following,
+        chain::{Chain, Fencing, Moment, Turn},
+    },
+    model::{CommitInfo, Version},
+    root_store::{ChangeSet, Hold, Layout, Observer, RootStore, V2Layout},
+    target::Target,
+};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+/// How long to wait at a time before the requests to stop and to switch are looked at.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// What the thread that commits, the job, and whoever steers them have in common.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// Whether to switch once everything is applied.
+    pub switch: AtomicBool,
+    /// The longest a commit waits for a switch.
+    pub max_pause: Duration,
+    /// Most versions that are held from being pruned.
+    pub held_versions: Option<u64>,
+    /// Nanoseconds that the slowest commit took since somebody looked.
+    pub slowest: AtomicU64,
+    /// Versions that the job still needs are held.
+    held: Mutex<Option<Hold>>,
+    /// What is held stays held until the store is gone too: the job is carried on by whoever opens it next.
+    pub keep: AtomicBool,
+    /// The versions held have become too many.
+    pub overrun: AtomicBool,
+    report: Arc<Mutex<Following>>,
+}
+
+impl Shared {
+    pub fn new(switch: bool, max_pause: Duration, held_versions: Option<u64>) -> Shared {
+        Shared {
+            switch: AtomicBool::new(switch),
+            max_pause,
+            held_versions,
+            slowest: AtomicU64::new(0),
+            held: Mutex::new(None),
+            keep: AtomicBool::new(false),
+            overrun: AtomicBool::new(false),
+            report: Arc::default(),
+        }
+    }
+
+    /// Holds nothing any more, unless it is to be carried on.
+    pub fn release(&self) {
+        if !self.keep.load(Ordering::SeqCst) {
+            self.hold(None);
+        }
+    }
+
+    /// Holds a version in the place of the one before.
+    pub fn hold(&self, hold: Option<Hold>) {
+        let before = std::mem::replace(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner), hold);
+        drop(before);
+    }
+}
+
+/// Is told of commits, and never waits.
+pub(super) struct Watcher {
+    pub shared: Arc<Shared>,
+    wake: SyncSender<()>,
+}
+
+impl Watcher {
+    /// With the end at which the job waits.
+    pub fn new(shared: Arc<Shared>) -> (Watcher, Receiver<()>) {
+        // One is enough to wake it; how far it is to go the store says.
+        let (wake, woken) = sync_channel(1);
+        (Watcher { shared, wake }, woken)
+    }
+}
+
+impl Observer for Watcher {
+    fn committed(&self, version: Version, _: &Arc<ChangeSet>, _: &Arc<CommitInfo>) {
+        match self.wake.try_send(()) {
+            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+        }
+        let Some(most) = self.shared.held_versions else { return };
+        // If the job moves its hold right now, the next commit looks again.
+        let Ok(mut held) = self.shared.held.try_lock() else { return };
+        let behind = held.as_ref().map_or(0, |hold| version.0.saturating_sub(hold.version().0));
+        if behind > most {
+            // The chain's disk comes first: the versions go, and the job begins anew with a later snapshot.
+            *held = None;
+            self.shared.overrun.store(true, Ordering::SeqCst);
+        } else if behind > most / 5 * 4 && behind.is_multiple_of(most / 20 + 1) {
+            tracing::warn!(behind, most, "the migration holds four fifths of the versions it may");
+        }
+    }
+
+    fn took(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.shared.slowest.fetch_max(nanoseconds, Ordering::Relaxed);
+    }
+}
+
+/// A chain in this process.
+pub(super) struct Embedded {
+    store: Arc<RootStore>,
+    shared: Arc<Shared>,
+    woken: Receiver<()>,
+    /// SC and SS as the chain will have them.
+    layout: Option<Arc<V2Layout>>,
+    /// Whether there will be trees for it to go on with.
+    has_trees: bool,
+    /// When the newest version was applied, and about how many seconds one takes.
+    pace: Option<(Instant, Version, f64)>,
+}
+
+impl Embedded {
+    pub fn new(store: Arc<RootStore>, shared: Arc<Shared>, woken: Receiver<()>, has_trees: bool) -> Embedded {
+        Embedded { store, shared, woken, layout: None, has_trees, pace: None }
+    }
+
+    fn latest(&self) -> Version {
+        self.store.latest().map_or(Version(0), |info| info.version)
+    }
+
+    fn note(&self, tip: Version, applied: Version, waiting: &str) {
+        let mut report = self.shared.report.lock().unwrap_or_else(PoisonError::into_inner);
+        report.tip = tip.0;
+        report.behind = tip.0.saturating_sub(applied.0);
+        report.trend = "close".to_owned();
+        waiting.clone_into(&mut report.waiting);
+    }
+}
+
+impl Chain for Embedded {
+    fn next(&mut self, moment: &Moment<'_>) -> Result<Turn, Error> {
+        self.applied(moment.applied);
+        loop {
+            if self.shared.overrun.load(Ordering::SeqCst) {
+                return Err(Error::Stopped("the chain kept more versions for it than it may".to_owned()));
+            }
+            if moment.stop.is_asked() {
+                return Err(Error::Stopped(moment.stop.reason().unwrap_or_else(|| "on request".to_owned())));
+            }
+            if self.latest() > moment.applied {
+                self.note(self.latest(), moment.applied, "");
+                return Ok(Turn::More);
+            }
+            if self.has_trees && self.shared.switch.load(Ordering::SeqCst) {
+                return Ok(Turn::Switch);
+            }
+            self.note(moment.applied, moment.applied, "for the chain to commit more");
+            // Woken or not, it looks again.
+            let _ = self.woken.recv_timeout(MOMENT);
+        }
+    }
+
+    fn applied(&mut self, version: Version) {
+        let now = Instant::now();
+        let seconds = self.pace.filter(|(_, last, _)| *last < version).map_or(f64::INFINITY, |(then, last, before)| {
+            let each = now.duration_since(then).as_secs_f64() / (version.0 - last.0) as f64;
+            if before.is_finite() { (before * 3.0 + each) / 4.0 } else { each }
+        });
+        self.pace = Some((now, version, seconds));
+        self.note(self.latest(), version, "");
+        match self.store.hold(version) {
+            Ok(hold) => self.shared.hold(Some(hold)),
+            // It was given up because of the budget: `next` says so.
+            Err(error) => tracing::debug!(%error, "a version is not held"),
+        }
+    }
+
+    /// A chain that commits one version after the other without a pause is never quite caught up with. What is left is applied while
+    /// it stands still, if that takes little of the pause it allows.
+    fn would_switch(&self, applied: Version, tip: Version) -> bool {
+        let Some((_, _, each)) = self.pace else { return false };
+        let left = tip.0.saturating_sub(applied.0) as f64;
+        self.has_trees
+            && self.shared.switch.load(Ordering::SeqCst)
+            && left * each < self.shared.max_pause.as_secs_f64() / 4.0
+    }
+
+    fn hands_over(&self) -> bool {
+        false
+    }
+
+    fn fence(&mut self, moment: &Moment<'_>) -> Result<Fencing, Error> {
+        let latest = self.store.close(self.shared.max_pause).map_or(Version(0), |info| info.version);
+        if latest < moment.applied {
+            return Ok(Fencing::Refused(format!("the chain stands at version {latest}, before what is applied")));
+        }
+        Ok(Fencing::Raised(latest))
+    }
+
+    fn seal(&mut self, target: &mut Target) -> Result<bool, Error> {
+        if !self.store.seal() {
+            return Ok(false);
+        }
+        let broken = |why: String| Error::Blocked {
+            what: format!("the chain cannot go on with what was migrated: {why}"),
+            advice: "It stays on store/v1. Please report this with the output of `storeshift journal`.".to_owned(),
+        };
+        let sc = target.sc.take().ok_or_else(|| broken("there are no trees".to_owned()))?;
+        let layout = V2Layout::open(sc, target.ss.take()).map_err(|error| broken(error.to_string()))?;
+        self.layout = Some(Arc::new(layout));
+        Ok(true)
+    }
+
+    fn doubt(&mut self) {
+        // If the switch is recorded after all, store/v1 goes on beyond it with the next commit: whoever opens the two finds that out,
+        // and goes by store/v1. If no commit follows, both are the same.
+        tracing::error!("whether the switch is recorded is not known: the chain goes on with store/v1");
+        self.layout = None;
+        self.store.open_gate();
+    }
+
+    fn lift(&mut self, why: &str) {
+        self.layout = None;
+        self.shared.report.lock().unwrap_or_else(PoisonError::into_inner).last_failure = Some(why.to_owned());
+        self.store.open_gate();
+    }
+
+    fn switched(&mut self, version: Version) {
+        let layout = self.layout.take();
+        let switched = layout.map(|layout| self.store.switch_to(layout as Arc<dyn Layout>, true));
+        match switched {
+            Some(Ok(())) => self.note(version, version, ""),
+            // It is recorded, so store/v1 must not go on; opened anew, the store is on store/v2.
+            Some(Err(error)) => {
+                self.store.break_off(format!("the switch is recorded and could not be followed: {error}"))
+            }
+            None => self.store.break_off("the switch is recorded without anything to go on with".to_owned()),
+        }
+        self.shared.hold(None);
+    }
+
+    fn report(&self) -> Option<Arc<Mutex<Following>>> {
+        Some(self.shared.report.clone())
+    }
+}
+
+impl Drop for Embedded {
+    /// However the job ends, by a panic too, commits do not wait for it and nothing is held for it.
+    fn drop(&mut self) {
+        self.store.open_gate();
+        self.shared.release();
+    }
+}

@@ -1,0 +1,224 @@
+//! The job beside a store, on a thread of its own: started, carried on after what passes, ended.
+//!
+//! Owns that thread. Nothing that happens to it reaches the store but through [`super::chain`].
+
+use super::{
+    Begin,
+    chain::{Embedded, Shared, Watcher},
+};
+use crate::{
+    error::{Error, Kind},
+    governor::Gauge,
+    machine::{Phase, State},
+    migrator::{self, Outcome, Status},
+    model::Version,
+    progress::Stop,
+    root_store::{Observer, RootStore},
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+/// Between two tries after something that passes, to begin with and at most.
+const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// Between two looks at how long commits take.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// How a job stands that runs beside its store.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    pub status: Option<Status>,
+    /// What went wrong last; it is tried again.
+    pub trouble: Option<String>,
+    /// How it ended.
+    pub end: Option<Result<Outcome, Error>>,
+}
+
+/// A job beside its store.
+pub(super) struct Job {
+    pub shared: Arc<Shared>,
+    stop: Stop,
+    standing: Arc<(Mutex<Standing>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Job {
+    /// Starts it. Versions it needs are held before this returns.
+    pub fn start(store: &Arc<RootStore>, target: PathBuf, begin: Begin, source: &Path) -> Result<Job, Error> {
+        let shared = Arc::new(Shared::new(begin.switch, begin.max_pause, begin.held_versions));
+        let stop = Stop::default();
+        let standing: Arc<(Mutex<Standing>, Condvar)> = Arc::default();
+        hold(store, &shared, migrator::state(&target)?.as_ref());
+        let worker = Worker {
+            store: store.clone(),
+            target,
+            begin,
+            source: source.to_owned(),
+            shared: shared.clone(),
+            stop: stop.clone(),
+            standing: standing.clone(),
+        };
+        let thread = std::thread::spawn(move || worker.work());
+        Ok(Job { shared, stop, standing, thread: Some(thread) })
+    }
+
+    /// Reads how it stands.
+    pub fn standing<T>(&self, read: impl FnOnce(&Standing) -> T) -> T {
+        read(&self.standing.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Waits for its end, and reads it.
+    pub fn wait<T>(&self, read: impl FnOnce(&Standing) -> T) -> T {
+        let standing = self.standing.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.standing.1.wait_while(standing, |standing| standing.end.is_none());
+        read(&ended.unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// As [`Job::end`], with what it needs held as long as this lives.
+    pub fn suspend(&mut self) {
+        self.shared.keep.store(true, Ordering::SeqCst);
+        self.end();
+    }
+
+    /// Has it end after the work in flight, and waits for that.
+    pub fn end(&mut self) {
+        self.stop.ask("the node ends");
+        self.standing.1.notify_all();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Holds what a job in this state needs, or the newest version for one that is to begin.
+fn hold(store: &RootStore, shared: &Shared, state: Option<&State>) {
+    let needed = state.and_then(|state| state.phase.applied().or(state.phase.height()));
+    let latest = store.latest().map_or(Version(0), |info| info.version);
+    // What is gone already cannot be held: the job finds that out and begins anew.
+    let hold = needed.and_then(|version| store.hold(version).ok()).or_else(|| store.hold(latest).ok());
+    shared.hold(hold);
+}
+
+struct Worker {
+    store: Arc<RootStore>,
+    target: PathBuf,
+    begin: Begin,
+    source: PathBuf,
+    shared: Arc<Shared>,
+    stop: Stop,
+    standing: Arc<(Mutex<Standing>, Condvar)>,
+}
+
+/// Says that the job has ended, also if it ends by a panic.
+struct End<'a>(&'a Worker, Option<Result<Outcome, Error>>);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let end = self.1.take().unwrap_or(Err(Error::Invariant("the migration thread panicked")));
+        self.0.shared.release();
+        self.0.store.open_gate();
+        self.0.note(|standing| standing.end = Some(end));
+    }
+}
+
+impl Worker {
+    fn work(self) {
+        let mut end = End(&self, None);
+        let mut pause = PAUSES.0;
+        loop {
+            let ended = self.attempt();
+            match &ended {
+                Err(error) if error.kind() == Kind::Retry && !self.is_over() => {
+                    tracing::warn!(%error, "the migration is tried again; the chain goes on");
+                    self.note(|standing| standing.trouble = Some(error.to_string()));
+                }
+                _ => {
+                    end.1 = Some(ended);
+                    return;
+                }
+            }
+            let standing = self.standing.0.lock().unwrap_or_else(PoisonError::into_inner);
+            drop(self.standing.1.wait_timeout_while(standing, pause, |_| !self.is_over()));
+            pause = (pause * 2).min(PAUSES.1);
+            if self.is_over() {
+                end.1 = Some(ended);
+                return;
+            }
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        self.stop.is_asked() || self.shared.overrun.load(Ordering::SeqCst)
+    }
+
+    fn note(&self, change: impl FnOnce(&mut Standing)) {
+        change(&mut self.standing.0.lock().unwrap_or_else(PoisonError::into_inner));
+        self.standing.1.notify_all();
+    }
+
+    /// Runs the job until it ends one way or another.
+    fn attempt(&self) -> Result<Outcome, Error> {
+        let state = migrator::state(&self.target)?;
+        if let Some(State { phase: Phase::Done { version, .. }, .. }) = &state {
+            // It is recorded although it was not known to be, and the chain went on with store/v1: whoever opens both anew decides.
+            return Err(Error::Blocked {
+                what: format!("the switch at version {version} is recorded, and the chain went on with store/v1"),
+                advice: "Nothing is lost. When the store is opened next, store/v1 stays of record, and the migration begins anew."
+                    .to_owned(),
+            });
+        }
+        hold(&self.store, &self.shared, state.as_ref());
+        let source = self.store.source().ok_or(Error::Invariant("the store is not on store/v1"))?;
+        let (watcher, woken) = Watcher::new(self.shared.clone());
+        let watcher: Arc<dyn Observer> = Arc::new(watcher);
+        let chain = Embedded::new(self.store.clone(), self.shared.clone(), woken, self.begin.plan.parts.sc());
+        let (plan, tuning) = (&self.begin.plan, self.begin.tuning);
+        self.store.observe(watcher.clone());
+        let job = migrator::embed(&self.target, plan, tuning, source, Box::new(chain));
+        let outcome = job.and_then(|job| self.run(job));
+        self.store.ignore(&watcher);
+        outcome
+    }
+
+    fn run(&self, job: migrator::Migrator) -> Result<Outcome, Error> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| Error::Stopped(format!("no runtime could be started: {error}")))?;
+        runtime.block_on(async {
+            let governor = job.governor();
+            let mut running = job.start(&self.source);
+            loop {
+                tokio::select! {
+                    changed = running.status.changed() => {
+                        if changed.is_err() {
+                            break;
+                        }
+                        let status = running.status.borrow_and_update().clone();
+                        self.note(|standing| (standing.status, standing.trouble) = (Some(status), None));
+                    }
+                    () = tokio::time::sleep(LOOK) => {}
+                }
+                let slowest = self.shared.slowest.swap(0, Ordering::Relaxed);
+                if slowest > 0 {
+                    governor.report(Gauge::CommitLatency, Some(Duration::from_nanos(slowest).as_secs_f64()));
+                }
+                if self.is_over() {
+                    running.stop.ask(
+                        self.stop
+                            .reason()
+                            .unwrap_or_else(|| "the chain kept more versions for it than it may".to_owned()),
+                    );
+                }
+            }
+            running.end().await
+        })
+    }
+}
