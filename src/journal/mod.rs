@@ -3,10 +3,10 @@
 //! Owns its file, its lock and its formats. Takes events and new states from the driver, hands the state back after a
 //! restart. Every transaction is committed in two phases and synced, and the whole file is checked when it is opened.
 
-mod codec;
+pub mod codec;
 mod error;
 mod lock;
-mod record;
+pub mod record;
 pub mod status;
 
 use crate::{
