@@ -26,7 +26,7 @@ pub fn run(data: &[u8]) {
     let tuning = Tuning { workers: 1, memory: 1 << 20, ..Tuning::default() };
     let Ok(report) = examine(&source, Scope::default(), tuning, &Watch::default(), &Stop::default()) else { return };
     for range in &report.migratable {
-        assert_eq!(report.latest.is_some(), true, "what has no newest version is not migrated");
+        assert!(report.latest.is_some(), "what has no newest version is not migrated");
         for version in (range.first..=range.last).take(MOST as usize) {
             assert!(proves(&source, version, range.leave_out_memory_stores), "version {version}: {}", report.verdict);
         }

@@ -4,6 +4,11 @@
 use crate::support::random::{Random, seed};
 use std::{fs, path::Path};
 
+#[path = "../../fuzz/support/crc32c.rs"]
+mod crc32c;
+#[path = "../../fuzz/support/log.rs"]
+mod log;
+
 #[path = "../../fuzz/bodies/changeset_file.rs"]
 mod changeset_file;
 #[path = "../../fuzz/bodies/commit_info.rs"]
