@@ -1,5 +1,6 @@
 //! What a table's file ends with, and a block as it lies on disk.
 
+use super::crc32c;
 use storeshift::source::{
     leveldb::DIALECT,
     lsm::{
@@ -26,19 +27,7 @@ pub fn run(data: &[u8]) {
     let _ = unpack(data, &mut plain, PACKING);
     // Few inputs have right checksums: once more with one that is.
     let mut summed = data.to_vec();
-    let sum = masked(crc32c(data));
-    summed.extend_from_slice(&sum.to_le_bytes());
+    summed.extend_from_slice(&crc32c::stored(data).to_le_bytes());
     plain.clear();
     let _ = unpack(&summed, &mut plain, PACKING);
-}
-
-fn masked(sum: u32) -> u32 {
-    sum.rotate_right(15).wrapping_add(0xa282_ead8)
-}
-
-/// CRC-32C, bit by bit: slow and obvious.
-fn crc32c(data: &[u8]) -> u32 {
-    !data.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0x82f6_3b78 } else { sum >> 1 })
-    })
 }

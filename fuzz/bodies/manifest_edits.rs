@@ -1,9 +1,7 @@
 //! The manifests of all three engines, as a checkpoint follows them: read in one go or while they grow, the files that are live
 //! are those that adding up the edits leaves.
 
-#[path = "../support/log.rs"]
-mod log;
-
+use super::log;
 use std::collections::{BTreeMap, BTreeSet};
 use storeshift::source::{
     EngineKind,

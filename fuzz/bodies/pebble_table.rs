@@ -1,5 +1,6 @@
 //! What a Pebble table's file ends with, its properties, and a block as it lies on disk.
 
+use super::crc32c;
 use storeshift::source::{
     lsm::{
         block::Block,
@@ -29,10 +30,6 @@ pub fn run(data: &[u8]) {
         assert!(plain.len() <= MAX_BLOCK);
     }
     // Few inputs have right checksums: once more with one that is.
-    let sum = !data.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| if sum & 1 == 1 { sum >> 1 ^ 0x82f6_3b78 } else { sum >> 1 })
-    });
-    let sum = sum.rotate_right(15).wrapping_add(0xa282_ead8);
-    let summed = [data, &sum.to_le_bytes()].concat();
+    let summed = [data, &crc32c::stored(data).to_le_bytes()].concat();
     let _ = unpack(&summed, &mut plain, Packing { checksum: Checksum::Crc32c, zstd: true });
 }

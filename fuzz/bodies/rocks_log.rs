@@ -1,10 +1,7 @@
 //! RocksDB's logs before RocksDB replays them: how they are read makes no difference, the other reader of such logs finds the
 //! same records, and whatever single byte is damaged or log is lost, nothing is missing without a word.
 
-#[path = "../support/log.rs"]
-mod log;
-
-use log::{BLOCK, written};
+use super::log::{self, BLOCK, written};
 use std::{io::Read, path::Path};
 use storeshift::source::{
     lsm::log::{Record, Records},

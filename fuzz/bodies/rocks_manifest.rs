@@ -1,9 +1,7 @@
 //! What is read of a RocksDB directory before RocksDB opens it: `CURRENT`, the manifest's numbers, a table's last bytes. The
 //! numbers are those that the decoder of whole edits finds.
 
-#[path = "../support/log.rs"]
-mod log;
-
+use super::log;
 use std::path::Path;
 use storeshift::source::{
     lsm::edit::{self, Edit},

@@ -1,4 +1,4 @@
-//! The stream of a snapshot, packed as it comes and packed here: whatever it holds is rebuilt or refused.
+//! The stream of a snapshot, packed as it comes and packed here: whatever it holds is rebuilt or refused. And its metadata.
 
 use storeshift::{model::Version, source::snapshot};
 
@@ -7,6 +7,9 @@ const HEIGHT: Version = Version(1000);
 pub fn run(data: &[u8]) {
     check(data);
     check(&packed(data));
+    if let Ok(metadata) = snapshot::Metadata::decode(data) {
+        assert!(metadata.chunk_hashes.len() * 32 <= data.len());
+    }
 }
 
 fn check(packed: &[u8]) {

@@ -1,6 +1,11 @@
 //! Fuzzes the manifests of all engines as a checkpoint follows them. The body is shared with the corpus test of stable Rust.
 #![no_main]
 
+#[path = "../support/crc32c.rs"]
+mod crc32c;
+#[path = "../support/log.rs"]
+mod log;
+
 #[path = "../bodies/manifest_edits.rs"]
 mod body;
 

@@ -1,6 +1,11 @@
 //! Fuzzes what is read of a RocksDB source's `CURRENT`, manifest and tables before RocksDB opens it. The body is shared with the corpus test of stable Rust.
 #![no_main]
 
+#[path = "../support/crc32c.rs"]
+mod crc32c;
+#[path = "../support/log.rs"]
+mod log;
+
 #[path = "../bodies/rocks_manifest.rs"]
 mod body;
 

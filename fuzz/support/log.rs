@@ -1,7 +1,6 @@
 //! Logs and manifests as their writers lay them down, so that what is fuzzed gets past the checksums.
 
-#[path = "crc32c.rs"]
-mod crc32c;
+use super::crc32c;
 
 pub const BLOCK: usize = 32 * 1024;
 

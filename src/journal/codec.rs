@@ -18,6 +18,9 @@ fn config() -> impl bincode::config::Config {
 }
 
 /// Wraps a record for one place, e.g. `chunk/17`.
+///
+/// # Errors
+/// It is larger than records may be.
 pub fn encode<T: Serialize>(place: &str, record: &T) -> Result<Vec<u8>, JournalError> {
     let damaged = |what: String| JournalError::Record { place: place.to_owned(), what };
     let payload = bincode::serde::encode_to_vec(record, config()).map_err(|error| damaged(error.to_string()))?;
@@ -33,6 +36,9 @@ pub fn encode<T: Serialize>(place: &str, record: &T) -> Result<Vec<u8>, JournalE
 }
 
 /// Unwraps the record of one place.
+///
+/// # Errors
+/// It is damaged, another place's, or of another format.
 pub fn decode<T: DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T, JournalError> {
     let damaged = |what: &str| JournalError::Record { place: place.to_owned(), what: what.to_owned() };
     let (body, found) =
@@ -50,6 +56,15 @@ pub fn decode<T: DeserializeOwned>(place: &str, bytes: &[u8]) -> Result<T, Journ
     if u32::from_le_bytes(*length) as usize != payload.len() {
         return Err(damaged("has the wrong length"));
     }
+    decode_payload(place, payload)
+}
+
+/// Decodes what is in the envelope.
+///
+/// # Errors
+/// It is no such record, or more than one.
+pub fn decode_payload<T: DeserializeOwned>(place: &str, payload: &[u8]) -> Result<T, JournalError> {
+    let damaged = |what: &str| JournalError::Record { place: place.to_owned(), what: what.to_owned() };
     match bincode::serde::decode_from_slice(payload, config()) {
         Ok((record, used)) if used == payload.len() => Ok(record),
         Ok(_) => Err(damaged("has bytes left over")),

@@ -3,12 +3,12 @@
 //! Owns its file, its lock and its formats. Takes events and new states from the driver, hands the state back after a
 //! restart. Every transaction is committed in two phases and synced, and the whole file is checked when it is opened.
 
-mod codec;
+pub mod codec;
 pub mod control;
 mod error;
 mod event;
 mod lock;
-mod record;
+pub mod record;
 pub mod status;
 mod switch;
 

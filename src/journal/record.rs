@@ -36,6 +36,7 @@ pub struct SourceIdentity {
     pub tip_app_hash: Hash,
 }
 
+/// A [`Job`].
 #[derive(Serialize, Deserialize)]
 pub struct Job1 {
     id: [u8; 16],
@@ -55,6 +56,7 @@ pub struct Job1 {
 /// Set in `parts` where the plan leaves memory stores out. A release that cannot do that takes it for unknown parts.
 const WITHOUT_MEMORY_STORES: u8 = 0x10;
 
+/// A [`State`].
 #[derive(Serialize, Deserialize)]
 pub struct State1 {
     epoch: u32,
@@ -107,6 +109,7 @@ enum Verdict1 {
     Store { store: String, what: String },
 }
 
+/// A [`Manifest`].
 #[derive(Serialize, Deserialize)]
 pub struct Manifest1 {
     stores: Vec<Store1>,
@@ -123,6 +126,7 @@ struct Store1 {
     chunks: u64,
 }
 
+/// A [`Chunk`].
 #[derive(Serialize, Deserialize)]
 pub struct Chunk1 {
     store: u32,
@@ -134,6 +138,7 @@ pub struct Chunk1 {
     first_ordinal: u64,
 }
 
+/// A [`SpineNode`].
 #[derive(Serialize, Deserialize)]
 pub struct Spine1 {
     ordinal: u64,
@@ -147,6 +152,7 @@ pub struct Spine1 {
     right_size: u64,
 }
 
+/// What was [`Restored`].
 #[derive(Serialize, Deserialize)]
 pub struct Restored1 {
     /// Was a digest over SC records; the chunk's Merkle hash, which the manifest keeps, determines them all.

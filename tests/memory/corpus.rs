@@ -4,12 +4,21 @@
 use crate::support::random::{Random, seed};
 use std::{fs, path::Path};
 
+#[path = "../../fuzz/support/crc32c.rs"]
+mod crc32c;
+#[path = "../../fuzz/support/log.rs"]
+mod log;
+
 #[path = "../../fuzz/bodies/changeset_file.rs"]
 mod changeset_file;
 #[path = "../../fuzz/bodies/commit_info.rs"]
 mod commit_info;
 #[path = "../../fuzz/bodies/database.rs"]
 mod database;
+#[path = "../../fuzz/bodies/doctor.rs"]
+mod doctor;
+#[path = "../../fuzz/bodies/journal_record.rs"]
+mod journal_record;
 #[path = "../../fuzz/bodies/legacy_record.rs"]
 mod legacy_record;
 #[path = "../../fuzz/bodies/leveldb_block.rs"]
@@ -46,6 +55,8 @@ const BODIES: &[Body] = &[
     ("changeset_file", changeset_file::run),
     ("commit_info", commit_info::run),
     ("database", database::run),
+    ("doctor", doctor::run),
+    ("journal_record", journal_record::run),
     ("legacy_record", legacy_record::run),
     ("leveldb_block", leveldb_block::run),
     ("leveldb_log", leveldb_log::run),
@@ -100,6 +111,8 @@ fn every_fuzz_target_has_its_body_and_its_corpus_here() {
 #[test]
 fn damaged_and_crossed_inputs_of_the_corpus_are_answered_too() {
     const RUNS: usize = 20_000;
+    // A whole chain or directory each time.
+    const SLOW: [&str; 2] = ["database", "doctor"];
     let seed = seed(71);
     let mut random = Random(seed);
     for (target, run) in BODIES {
@@ -107,7 +120,8 @@ fn damaged_and_crossed_inputs_of_the_corpus_are_answered_too() {
         let inputs: Vec<Vec<u8>> =
             names(&directory).iter().map(|name| fs::read(directory.join(name)).unwrap()).collect();
         let pick = |random: &mut Random| inputs[random.below(inputs.len() as u64) as usize].clone();
-        for _ in 0..RUNS {
+        let runs = if SLOW.contains(target) { RUNS / 20 } else { RUNS };
+        for _ in 0..runs {
             let mut input = pick(&mut random);
             for _ in 0..=random.below(4) {
                 let at = random.below(input.len() as u64 + 1) as usize;
@@ -128,6 +142,6 @@ fn damaged_and_crossed_inputs_of_the_corpus_are_answered_too() {
             let ran = std::panic::catch_unwind(|| run(&input));
             assert!(ran.is_ok(), "{target}, seed {seed}: {input:02x?}");
         }
-        println!("{target}: {RUNS} inputs");
+        println!("{target}: {runs} inputs");
     }
 }

@@ -81,11 +81,15 @@ impl<'a> Files<'a> {
         if size.is_some_and(|size| size != length) {
             return Ok(Got::Odd(length));
         }
-        self.copy(&mut file, from, to, length, true)?;
+        let done = self.copy(&mut file, from, to, length, true)?;
+        if done < length {
+            let what = format!("ends at byte {done}, where it had {length} bytes a moment ago");
+            return Err(CheckpointError::Damaged { path: from.to_owned(), what });
+        }
         Ok(Got::Copied)
     }
 
-    /// Copies the first bytes of an open file.
+    /// Copies the first `length` bytes of an open file, or all if it has fewer by now; says how many.
     ///
     /// `whole` is for tables only. Reading all of a database once would push out of the page cache what the node reads often,
     /// so what was read is let go again at once; a page that the node needs comes back when it asks for it. A log is let be:
@@ -97,7 +101,7 @@ impl<'a> Files<'a> {
         to: &Path,
         length: u64,
         whole: bool,
-    ) -> Result<(), CheckpointError> {
+    ) -> Result<u64, CheckpointError> {
         let mut copy = File::create_new(to).map_err(io(to, "create"))?;
         let mut buffer = vec![0; BUFFER];
         let mut done = 0;
@@ -106,8 +110,7 @@ impl<'a> Files<'a> {
             let part = buffer.get_mut(..room).unwrap_or_default();
             let got = file.read(part).map_err(io(from, "read"))?;
             if got == 0 {
-                let what = format!("ends at byte {done}, where it had {length} bytes a moment ago");
-                return Err(CheckpointError::Damaged { path: from.to_owned(), what });
+                break;
             }
             copy.write_all(part.get(..got).unwrap_or_default()).map_err(io(to, "write"))?;
             if whole {
@@ -118,7 +121,7 @@ impl<'a> Files<'a> {
             done += got as u64;
             self.spent(got as u64)?;
         }
-        Ok(())
+        Ok(done)
     }
 
     /// Looks at the disk now and then.

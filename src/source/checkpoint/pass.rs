@@ -274,8 +274,13 @@ impl<'a> Following<'a> {
             let name = log_name(number);
             let path = source.join(&name);
             let length = file.metadata().map_err(io(&path, "look at"))?.len();
-            self.files.copy(&mut file, &path, &into.join(&name), length, false)?;
+            let done = self.files.copy(&mut file, &path, &into.join(&name), length, false)?;
             copied.push(name.clone());
+            // One that is written over an older log is cut off behind its last record when it is closed.
+            if done < length {
+                again = Some(Again::Damaged(path, format!("ends at byte {done}, where it had {length} a moment ago")));
+                break;
+            }
             if self.head.engine.recycles_logs() && !is_still(&file, &path) {
                 again = Some(Again::On(format!("{name} became another log")));
                 break;

@@ -21,7 +21,8 @@ mod options;
 mod reader;
 #[cfg(feature = "rocksdb")]
 mod scan;
-#[cfg(all(test, feature = "rocksdb"))]
+#[cfg(test)]
+#[cfg(feature = "rocksdb")]
 mod tests;
 
 #[cfg(feature = "rocksdb")]

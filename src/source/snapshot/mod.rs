@@ -31,6 +31,7 @@ use std::{
 use stream::{Items, StreamError};
 
 pub use directory::{recognises, suggestion};
+pub use item::Metadata;
 
 /// Items between two looks at whether to stop.
 const HEED: u64 = 4096;
