@@ -77,6 +77,11 @@ pub trait Chain: Send {
         let _ = why;
     }
 
+    /// The job is halted, for this reason: what was asked of it will not be done.
+    fn halted(&mut self, why: &str) {
+        let _ = why;
+    }
+
     /// The switch is recorded: the chain is on store/v2 from this version on.
     fn switched(&mut self, version: Version) {
         let _ = version;

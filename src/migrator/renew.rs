@@ -30,6 +30,7 @@ impl Migrator {
             });
         }
         tracing::warn!(%why, "beginning anew from another snapshot");
+        self.leave_switch()?;
         let (source, feed) = entered;
         // The trusted app hash was the first snapshot's. That this is the same chain was told by the versions applied since.
         let plan = Plan { app_hash: None, ..self.job.plan.clone() };
