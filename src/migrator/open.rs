@@ -221,7 +221,8 @@ pub fn abort(target: &Path) -> Result<(), Error> {
 /// Only empty directories are left; whatever else somebody put there stays.
 fn leave(place: &Place, root_too: bool) {
     // A job that was never born may have been paused, too.
-    for name in ["lock", "switch.json", "switch.json.new", crate::journal::control::NAME] {
+    let _ = crate::journal::SwitchRequest::remove(&place.journal());
+    for name in ["lock", crate::journal::control::NAME] {
         let _ = fs::remove_file(place.journal().join(name));
     }
     let _ = fs::remove_dir(place.journal());

@@ -43,6 +43,7 @@ impl Migrator {
         place.clear_staging()?;
         self.target = engines(&place, job.id, job.plan.parts, self.tuning)?;
         (self.source, self.feed, self.job) = (source, feed, job);
+        self.chain.renewed(&self.job);
         self.checkpoint = Some((checkpoint, true));
         self.manifest = Manifest { stores: Vec::new(), timestamp: None };
         let progress = &self.progress;

@@ -183,6 +183,10 @@ impl Followed {
                 (newest.number, Turn::Renew(entered, newest.checkpoint, why))
             }
         };
+        if let Turn::Enter(_, checkpoint) | Turn::Renew(_, checkpoint, _) = &turn {
+            let path = checkpoint.path.display().to_string();
+            self.note(|report| report.reading = Some(path));
+        }
         self.reading = (kept, true);
         self.keeper.read(kept);
         self.entered = Some(Instant::now());
@@ -372,6 +376,11 @@ impl Chain for Followed {
     fn lift(&mut self, why: &str) {
         self.standstill = None;
         self.note(|report| report.last_failure = Some(why.to_owned()));
+    }
+
+    fn renewed(&mut self, job: &Job) {
+        self.job = job.clone();
+        self.note(|report| report.app_hash = Some(job.source.app_hash.to_string()));
     }
 
     fn halted(&mut self, why: &str) {
