@@ -63,7 +63,8 @@ fn migrate(args: RunArgs) -> Result<(), Error> {
         announce(&paths);
         let job = migrator::open(&paths, &plan, tuning)?;
         report::begins(&job, &paths);
-        if let Some(height) = tuning.switch_at {
+        let is_done = matches!(job.recorder().state().phase, Phase::Done { .. });
+        if let Some(height) = tuning.switch_at.filter(|_| !is_done) {
             super::switch::ask_from_the_start(&Place::new(&paths.target).journal(), height.0)?;
         }
         Asked::read(&paths.target).lines().iter().for_each(|line| report::line(line));

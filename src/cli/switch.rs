@@ -29,7 +29,14 @@ pub fn run(args: &SwitchArgs) -> Result<(), Error> {
     if args.cancel {
         let asked = SwitchRequest::read(&journal).ok().flatten().is_some();
         SwitchRequest::remove(&journal)?;
-        let said = if asked { "the request to switch is taken back" } else { "no switch was asked for" };
+        let is_switching = status.is_some_and(|status| status.phase == "Switching") && Lock::is_taken(&journal);
+        let said = match () {
+            () if is_switching => {
+                "the request to switch is taken back, but the switch is under way: see `storeshift status`"
+            }
+            () if asked => "the request to switch is taken back",
+            () => "no switch was asked for",
+        };
         report::switch_line(said);
         return Ok(());
     }

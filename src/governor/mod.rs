@@ -153,6 +153,15 @@ impl Governor {
         }
     }
 
+    /// Says that there is nothing to read of a gauge any more, and nothing missing: it counts again from its next report on.
+    pub fn forget(&self, gauge: Gauge) {
+        let mut state = self.shared.lock();
+        state.model.forget(gauge);
+        if state.waiting > 0 {
+            self.shared.changed.notify_all();
+        }
+    }
+
     /// As long as it is kept nothing is held up: the chain stands still and waits for what is being done. Requests to stop are
     /// heeded.
     #[must_use]

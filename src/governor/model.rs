@@ -67,6 +67,10 @@ impl Model {
         self.pressure.report(gauge, reading, now);
     }
 
+    pub fn forget(&mut self, gauge: Gauge) {
+        self.pressure.forget(gauge);
+    }
+
     /// What stands against beginning something now, and when to ask again at the latest. `working` are the units in work; none
     /// for what is no unit of its own.
     pub fn hold(&mut self, working: Option<usize>, now: Duration) -> Option<(Hold, Option<Duration>)> {

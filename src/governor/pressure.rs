@@ -59,6 +59,8 @@ impl Gauge {
 struct Meter {
     expected: bool,
     last: Option<(f64, Duration)>,
+    /// Seconds between two reports, usually: a node that is looked at seldom says little of each block.
+    gap: f64,
     recent: f64,
     usual: f64,
     readings: u32,
@@ -74,7 +76,10 @@ impl Meter {
             self.pressed = false;
             return;
         };
-        self.last = Some((reading, now));
+        if let Some((_, before)) = self.last.replace((reading, now)) {
+            let gap = now.saturating_sub(before).as_secs_f64();
+            self.gap = if self.gap > 0.0 { self.gap + (gap - self.gap) * RECENT } else { gap };
+        }
         if gauge == Gauge::IoPressure {
             self.press(gauge, reading);
             return;
@@ -106,7 +111,8 @@ impl Meter {
 
     fn is_stale(&self, gauge: Gauge, now: Duration) -> bool {
         let Some((_, at)) = self.last else { return true };
-        let intervals = if gauge == Gauge::BlockInterval { self.usual * STALE_INTERVALS } else { 0.0 };
+        let interval = self.usual.max(self.gap);
+        let intervals = if gauge == Gauge::BlockInterval { interval * STALE_INTERVALS } else { 0.0 };
         now.saturating_sub(at).as_secs_f64() > STALE.as_secs_f64().max(intervals)
     }
 
@@ -126,7 +132,8 @@ impl Meter {
             Gauge::BlockInterval => {
                 // A block that does not come at all gives no reading, and is late all the same.
                 let (waiting, (high, _)) = (now.saturating_sub(at).as_secs_f64(), gauge.marks());
-                let overdue = self.readings >= FIRST && waiting > self.usual * 2.0 * high;
+                let patience = self.usual.max(self.gap) * 2.0 * high;
+                let overdue = self.readings >= FIRST && waiting > patience;
                 let load = if overdue { waiting / self.usual } else { self.load() };
                 (self.pressed || overdue).then(|| format!("blocks come {load:.1} times as far apart as usual"))
             }
@@ -161,6 +168,12 @@ impl Pressure {
     pub fn report(&mut self, gauge: Gauge, reading: Option<f64>, now: Duration) {
         if let Some(meter) = self.meters.get_mut(gauge as usize) {
             meter.report(gauge, reading, now);
+        }
+    }
+
+    pub fn forget(&mut self, gauge: Gauge) {
+        if let Some(meter) = self.meters.get_mut(gauge as usize) {
+            *meter = Meter::default();
         }
     }
 

@@ -345,3 +345,27 @@ fn a_job_is_called_paused_only_when_what_was_in_work_is_recorded() {
     governor.set(Limits::default());
     assert_eq!(governor.turn(), Ok(()));
 }
+
+#[test]
+fn a_node_that_is_looked_at_seldom_is_not_late_between_two_looks() {
+    let mut pressure = Pressure::default();
+    // A block every second, told once in ten.
+    let mut now = 0.0;
+    for _ in 0..50 {
+        now += 10.0;
+        pressure.report(Gauge::BlockInterval, Some(1.0), at(now));
+        assert!(!is_held(&mut pressure, Yielding::Auto, now + 9.0), "at {now}");
+    }
+    assert!(is_held(&mut pressure, Yielding::Auto, now + 40.0), "three looks without a block are late");
+}
+
+#[test]
+fn a_node_that_was_stopped_is_not_late_and_nothing_is_missing() {
+    let mut pressure = Pressure::default();
+    let now = steady(&mut pressure, Gauge::BlockInterval, 6.0, 0.0, 50);
+    pressure.forget(Gauge::BlockInterval);
+    for yielding in [Yielding::Auto, Yielding::Strict] {
+        assert!(!is_held(&mut pressure, yielding, now + 1000.0));
+    }
+    assert!(pressure.unmeasured(at(now + 1000.0)).is_empty());
+}

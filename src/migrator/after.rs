@@ -40,6 +40,8 @@ pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, E
     let (place, journal, _lock) = open(&paths.target)?;
     let job = journal.job()?;
     let mut recorder = Recorder::new(journal)?;
+    // An earlier call may have been killed after it had recorded.
+    show(&place, recorder.state());
     let switched = switched(recorder.state())?;
     let blocked =
         |what: String, advice: &str| Error::Blocked { what, advice: format!("Nothing was changed. {advice}") };
@@ -53,12 +55,31 @@ pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, E
     let source = enter_still(&standstill, &job.plan, tuning)?;
     let tip = source.latest()?;
     let expected = source.commit_info(switched)?.map(|info| info.app_hash());
+    let unknown = |part: &Path| {
+        blocked(
+            format!(
+                "{} does not have version {switched}: what store/v2 has, and would be lost, cannot be told",
+                part.display()
+            ),
+            "Put the target back as it was. If it is lost for good, the store/v1 database is whole: start the node on it.",
+        )
+    };
+    // Opening would make them.
+    for (part, is_planned) in [(place.sc(), job.plan.parts.sc()), (place.ss(), job.plan.parts.ss())] {
+        if is_planned && !part.exists() {
+            return Err(unknown(&part));
+        }
+    }
     let target = engines(&place, job.id, job.plan.parts, tuning)?;
     let of_target = match &target.sc {
         Some(sc) => sc.commit_info(switched)?.map(|info| info.app_hash()),
         None => None,
     };
-    if tip < switched || expected.is_none() || of_target.is_some_and(|found| Some(found) != expected) {
+    let height = job.source.height;
+    let of_snapshot = source.commit_info(height)?.map(|info| info.app_hash());
+    let is_another = of_snapshot.is_some_and(|found| found != job.source.app_hash)
+        || of_target.is_some_and(|found| Some(found) != expected);
+    if tip < switched || expected.is_none() || is_another {
         return Err(blocked(
             format!(
                 "{} is not the database that was switched at version {switched}, or has been changed since: it stands at \
@@ -70,7 +91,29 @@ pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, E
     }
     let sc = target.sc.as_ref().map(|sc| sc.latest()).transpose()?.flatten();
     let ss = target.ss.as_ref().map(|ss| ss.latest()).transpose()?.flatten();
+    for (part, newest, is_planned) in [(place.sc(), sc, job.plan.parts.sc()), (place.ss(), ss, job.plan.parts.ss())] {
+        if is_planned && newest.is_none_or(|newest| newest < switched) {
+            return Err(unknown(&part));
+        }
+    }
     let newest = sc.max(ss).unwrap_or(switched);
+    // Both may have gone on: a node was started on store/v1 by mistake.
+    let common = newest.min(tip);
+    let of_both = match &target.sc {
+        Some(sc) => sc
+            .commit_info(common)?
+            .map(|info| info.app_hash())
+            .zip(source.commit_info(common)?.map(|info| info.app_hash())),
+        None => None,
+    };
+    if let Some((of_v2, of_v1)) = of_both.filter(|(of_v2, of_v1)| of_v2 != of_v1) {
+        return Err(blocked(
+            format!(
+                "at version {common} store/v1 has the app hash {of_v1} and store/v2 {of_v2}: they went different ways since the switch"
+            ),
+            "Stay on store/v2, or give a store/v1 database that was not written to since the switch.",
+        ));
+    }
     let lost = newest.0.saturating_sub(tip.0);
     if lost > consented {
         return Err(blocked(
@@ -95,6 +138,7 @@ pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, E
 pub fn finish(target: &Path) -> Result<Version, Error> {
     let (place, journal, _lock) = open(&resolve(target))?;
     let mut recorder = Recorder::new(journal)?;
+    show(&place, recorder.state());
     if let Phase::Done { version, finished: true, .. } = recorder.state().phase {
         return Ok(version);
     }

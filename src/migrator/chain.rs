@@ -7,6 +7,7 @@
 use super::{entrance::Entered, follow::Following};
 use crate::{
     error::Error,
+    journal::Job,
     machine::State,
     model::Version,
     progress::{Progress, Stop},
@@ -104,6 +105,16 @@ pub trait Chain: Send {
 
     /// The switch did not come about, for this reason: the chain goes on with store/v1.
     fn lift(&mut self, why: &str) {
+        let _ = why;
+    }
+
+    /// The job has begun anew with the snapshot that it names now.
+    fn renewed(&mut self, job: &Job) {
+        let _ = job;
+    }
+
+    /// The job is halted, for this reason: what was asked of it will not be done.
+    fn halted(&mut self, why: &str) {
         let _ = why;
     }
 

@@ -18,6 +18,7 @@ mod running;
 mod status;
 mod steering;
 mod steps;
+mod still;
 mod switching;
 pub mod verify;
 
@@ -225,10 +226,9 @@ impl Migrator {
     /// [`Error::Stopped`] if it was asked to, [`Error::Halted`] if the data disagrees; otherwise what failed. Whatever it
     /// is, what was recorded stays true and another run continues from there.
     pub fn run(&mut self) -> Result<Outcome, Error> {
-        if matches!(self.recorder.state().phase, Phase::Switching { .. }) {
-            // The fence stood in a process that is gone: store/v1 may have committed since.
-            let why = "the process that carried it out ended".to_owned();
-            self.recorder.record(&Event::SwitchUndone { why }, &Writes::Nothing)?;
+        self.leave_switch()?;
+        if self.has_lost_an_engine() {
+            return Err(Error::Invariant("an engine of the target is not open; the job has to be opened anew"));
         }
         // Later phases read no nodes of the snapshot's version.
         if matches!(self.recorder.state().phase, Phase::Snapshotting { .. } | Phase::Restoring { .. }) {
@@ -254,6 +254,21 @@ impl Migrator {
         }
     }
 
+    /// A switch in the journal is of a process that is gone, and its fence with it: store/v1 may have committed since.
+    fn leave_switch(&mut self) -> Result<(), Error> {
+        if matches!(self.recorder.state().phase, Phase::Switching { .. }) {
+            let why = "the process that carried it out ended".to_owned();
+            self.recorder.record(&Event::SwitchUndone { why }, &Writes::Nothing)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a part is missing that the plan has: so it is after an epoch failed to begin, and nothing may be proven of it then.
+    fn has_lost_an_engine(&self) -> bool {
+        let (parts, target) = (self.job.plan.parts, &self.target);
+        parts.sc() != target.sc.is_some() || parts.ss() != target.ss.is_some()
+    }
+
     /// Makes ready to read the source's nodes.
     fn prepare_source(&self) -> Result<(), Error> {
         let began = Instant::now();
@@ -269,6 +284,7 @@ impl Migrator {
 
     fn halt(&mut self, verdict: Verdict) -> Error {
         tracing::error!(%verdict, "halted");
+        self.chain.halted(&verdict.to_string());
         match self.recorder.record(&Event::Halted(verdict.clone()), &Writes::Nothing) {
             Ok(()) => Error::Halted(verdict),
             Err(error) => error,

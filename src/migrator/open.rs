@@ -10,6 +10,7 @@ use super::{
     follow::Followed,
     paths::{resolve, resolved},
     reading::{self, Reading, Taken},
+    still::Still,
 };
 use crate::{
     error::Error,
@@ -76,17 +77,31 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     let (reading, entered) = match new {
         Some(prepared) => prepared,
         None => {
-            let reading = reading::resume(paths, &place, tuning, &journal)?;
-            let entered = enter(&reading.path, paths, &job.plan, known, tuning)?;
+            let serves = |path: &Path| -> Result<Option<Entered>, Error> {
+                let entered = enter(path, paths, &job.plan, known, tuning)?;
+                let is_behind =
+                    state.phase.applied().is_some_and(|applied| entered.1.tip().is_ok_and(|tip| tip < applied));
+                let serves = !is_behind && reading::missing(&state, entered.0.as_ref())?.is_none();
+                Ok(serves.then_some(entered))
+            };
+            let (reading, entered) = reading::resume(paths, &place, tuning, &journal, &serves)?;
+            let entered = entered.map_or_else(|| enter(&reading.path, paths, &job.plan, known, tuning), Ok)?;
             (reading, entered)
         }
     };
-    let gap = if reading.is_new { reading::missing(&state, entered.0.as_ref())? } else { None };
+    let is_checkpoint = reading.checkpoint.is_some();
+    let gap = if is_checkpoint { reading::missing(&state, entered.0.as_ref())? } else { None };
     if let Some((version, what)) = gap.filter(|_| !tuning.follow) {
         return Err(reading::pruned(version, what));
     }
     let mut migrator = assemble(place.clone(), Some(entered), journal, job, tuning, lock)?;
-    let Some(Taken { trail, number, checkpoint }) = reading.checkpoint else { return Ok(migrator) };
+    let Some(Taken { trail, number, checkpoint }) = reading.checkpoint else {
+        if !source::snapshot::recognises(&paths.source) {
+            let database = paths.source.clone();
+            migrator.chain = Box::new(Still::new(database, place.journal(), reading.fingerprint, tuning.switch));
+        }
+        return Ok(migrator);
+    };
     if let Some((version, what)) = gap {
         let why = format!("the node has pruned version {version}, {what}, and the checkpoint that had it is gone");
         let entered = enter(&reading.path, paths, &migrator.job.plan, known, tuning)?;
@@ -95,7 +110,9 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     migrator.checkpoint = Some((checkpoint, reading.is_new));
     if tuning.follow {
         let (paths, journal, job) = (paths.clone(), place.journal(), migrator.job.clone());
-        migrator.chain = Box::new(Followed::new(paths, journal, job, tuning, trail, (number, reading.is_new)));
+        let steering = (migrator.stop(), migrator.governor());
+        migrator.chain =
+            Box::new(Followed::new(paths, journal, job, tuning, trail, (number, reading.is_new), steering));
     }
     Ok(migrator)
 }
@@ -204,6 +221,7 @@ pub fn abort(target: &Path) -> Result<(), Error> {
 /// Only empty directories are left; whatever else somebody put there stays.
 fn leave(place: &Place, root_too: bool) {
     // A job that was never born may have been paused, too.
+    let _ = crate::journal::SwitchRequest::remove(&place.journal());
     for name in ["lock", crate::journal::control::NAME] {
         let _ = fs::remove_file(place.journal().join(name));
     }

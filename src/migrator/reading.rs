@@ -3,6 +3,7 @@
 //! Owns where checkpoints lie, when the first is made, when an earlier one serves, and that those that serve for a moment only go
 //! again. The path of a source is no part of a job; what binds a checkpoint to it are the chain's app hashes, as for any copy.
 
+use super::entrance::Entered;
 use crate::{
     error::Error,
     journal::Journal,
@@ -31,6 +32,8 @@ const MOMENT: &str = "-of-process-";
 pub(super) struct Reading {
     /// The directory to open.
     pub(super) path: PathBuf,
+    /// What a database that stands still looked like before it was opened.
+    pub(super) fingerprint: Option<u64>,
     /// The checkpoint, if it is one.
     pub(super) checkpoint: Option<Taken>,
     /// Whether it was made just now.
@@ -72,25 +75,46 @@ pub(super) fn begin(paths: &Paths, place: &Place, tuning: Tuning) -> Result<Read
     take(paths, trail, tuning)
 }
 
-/// For a job that exists: the oldest checkpoint it has, another one if they are gone, or the source itself if that stands still
-/// and is not to be followed.
-pub(super) fn resume(paths: &Paths, place: &Place, tuning: Tuning, journal: &Journal) -> Result<Reading, Error> {
+/// For a job that exists: the oldest of its checkpoints that `serves`, as which it then is opened; another one if none does, or
+/// the source itself if that stands still and is not to be followed.
+pub(super) fn resume(
+    paths: &Paths,
+    place: &Place,
+    tuning: Tuning,
+    journal: &Journal,
+    serves: &dyn Fn(&Path) -> Result<Option<Entered>, Error>,
+) -> Result<(Reading, Option<Entered>), Error> {
     let into = place_of(paths, place);
     let recorded = journal.checkpoint()?;
     for candidate in recorded.iter().chain([&into]) {
         let trail = Trail::under(candidate);
-        let found = trail.list().map_err(SourceError::from)?;
-        if let Some((number, checkpoint)) = found.into_iter().find(|(_, found)| found.source == paths.source) {
+        let mut found = trail.list().map_err(SourceError::from)?;
+        found.retain(|(_, found)| found.source == paths.source);
+        let mut chosen = None;
+        // One that was done with may be there still, because it could not be removed; and one after which a job was to begin anew
+        // has not what the job needs, if it ended before it had recorded that.
+        for (number, checkpoint) in &found {
+            if let Some(entered) = serves(&checkpoint.path)? {
+                chosen = Some(((*number, checkpoint.clone()), Some(entered)));
+                break;
+            }
+        }
+        if !tuning.follow {
+            // Only what there is will do, and what is missing is said.
+            chosen = chosen.or_else(|| found.pop().map(|newest| (newest, None)));
+        }
+        if let Some(((number, checkpoint), entered)) = chosen {
             if recorded.as_ref() != Some(candidate) {
                 journal.set_checkpoint(Some(candidate))?;
             }
             let path = checkpoint.path.clone();
-            return Ok(Reading { path, checkpoint: Some(Taken { trail, number, checkpoint }), is_new: false });
+            let checkpoint = Some(Taken { trail, number, checkpoint });
+            return Ok((Reading { path, fingerprint: None, checkpoint, is_new: false }, entered));
         }
     }
     let is_followed = tuning.follow && recorded.is_some();
     if !is_live(paths) && !is_followed {
-        return Ok(standing(paths));
+        return Ok((standing(paths), None));
     }
     if let Some(before) = recorded.filter(|before| *before != into) {
         Trail::under(&before).remove().map_err(SourceError::from)?;
@@ -99,7 +123,7 @@ pub(super) fn resume(paths: &Paths, place: &Place, tuning: Tuning, journal: &Jou
     journal.set_checkpoint(Some(&into))?;
     let trail = Trail::under(&into);
     trail.remove().map_err(SourceError::from)?;
-    take(paths, trail, tuning)
+    Ok((take(paths, trail, tuning)?, None))
 }
 
 /// Removes a job's checkpoints, wherever they are.
@@ -115,12 +139,14 @@ pub(super) fn discard(place: &Place, journal: &Journal) -> Result<(), Error> {
 }
 
 fn standing(paths: &Paths) -> Reading {
-    Reading { path: paths.source.clone(), checkpoint: None, is_new: false }
+    let fingerprint = checkpoint::fingerprint(&paths.source);
+    Reading { path: paths.source.clone(), fingerprint, checkpoint: None, is_new: false }
 }
 
 fn take(paths: &Paths, trail: Trail, tuning: Tuning) -> Result<Reading, Error> {
-    let (number, checkpoint) = trail.take(&paths.source, tuning.reserve, true).map_err(SourceError::from)?;
-    Ok(Reading { path: checkpoint.path.clone(), checkpoint: Some(Taken { trail, number, checkpoint }), is_new: true })
+    let (number, checkpoint) = trail.take(&paths.source, tuning.reserve, None).map_err(SourceError::from)?;
+    let path = checkpoint.path.clone();
+    Ok(Reading { path, fingerprint: None, checkpoint: Some(Taken { trail, number, checkpoint }), is_new: true })
 }
 
 /// A checkpoint that goes when this is dropped, and directories that were made for it.
@@ -187,7 +213,9 @@ pub(super) fn missing(state: &State, source: &dyn Source) -> Result<Option<(Vers
             (*height, "of which chunks are still to be read")
         }
         // What a version changed is told by the one before.
-        Phase::Syncing { applied, .. } if *applied < source.latest()? => (*applied, "which the next one is applied to"),
+        Phase::Syncing { applied, .. } | Phase::Switching { applied, .. } if *applied < source.latest()? => {
+            (*applied, "which the next one is applied to")
+        }
         _ => return Ok(None),
     };
     Ok((!phases::snapshot::is_whole(source, version)?).then_some((version, what)))

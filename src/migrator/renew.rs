@@ -30,6 +30,7 @@ impl Migrator {
             });
         }
         tracing::warn!(%why, "beginning anew from another snapshot");
+        self.leave_switch()?;
         let (source, feed) = entered;
         // The trusted app hash was the first snapshot's. That this is the same chain was told by the versions applied since.
         let plan = Plan { app_hash: None, ..self.job.plan.clone() };
@@ -42,6 +43,7 @@ impl Migrator {
         place.clear_staging()?;
         self.target = engines(&place, job.id, job.plan.parts, self.tuning)?;
         (self.source, self.feed, self.job) = (source, feed, job);
+        self.chain.renewed(&self.job);
         self.checkpoint = checkpoint.map(|checkpoint| (checkpoint, true));
         self.manifest = Manifest { stores: Vec::new(), timestamp: None };
         let progress = &self.progress;

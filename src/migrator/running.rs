@@ -150,7 +150,12 @@ impl Beat {
         if let Some(following) = &self.following {
             let following = following.lock().unwrap_or_else(PoisonError::into_inner).clone();
             status.tip = status.tip.max(following.tip);
+            status.checkpoint = following.reading.clone().or(status.checkpoint.take());
+            status.app_hash = following.app_hash.clone().unwrap_or(std::mem::take(&mut status.app_hash));
             status.following = Some(following);
+        }
+        if status.phase == "Done" {
+            status.checkpoint = None;
         }
         status.steps = progress.steps();
         status.set_counts(progress.counts(), self.at_start, self.began.elapsed(), steered.held);

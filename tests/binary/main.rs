@@ -6,6 +6,7 @@ mod commands;
 mod control;
 mod damage;
 mod dump;
+mod follow;
 mod helper;
 mod kill;
 mod plant;

@@ -15,6 +15,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
+use storeshift::source::checkpoint::Trail;
 
 /// Small and quick, pruned every ten versions down to forty.
 const NODE: [&str; 6] = ["-write-buffer", "48", "-keep", "40", "-pace", "15ms"];
@@ -33,7 +34,7 @@ impl Job {
     fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_storeshift"));
         command.args(["run", "--source", text(&self.source), "--target", text(&self.target)]);
-        command.args(["--chunk-leaves", "50", "--every", "0.1"]).args(more);
+        command.args(["--chunk-leaves", "50", "--every", "0.1", "--yield", "off"]).args(more);
         command
     }
 
@@ -254,6 +255,9 @@ fn a_job_that_was_away_for_longer_than_the_node_keeps_versions_begins_anew_by_it
     job.until("begun anew", |status| {
         status["epoch"].as_u64().is_some_and(|epoch| epoch > 1) && status["phase"] == "Syncing"
     });
+    // What is said of the snapshot is said of the new one.
+    let status = job.status().unwrap();
+    assert_eq!(status["app_hash"], writer.hash(status["height"].as_u64().unwrap()), "{status}");
     let switch = job.ask_to_stop(&[]);
     let (last, _) = writer.end();
     let run = end_of(run);
@@ -262,6 +266,63 @@ fn a_job_that_was_away_for_longer_than_the_node_keeps_versions_begins_anew_by_it
     ran(Command::new(env!("CARGO_BIN_EXE_storeshift")).args(["journal", "--target", text(&job.target)]))
         .expect(0, &["Renewed", "another snapshot"]);
     storeshift(&["verify", "--target", text(&job.target)]).expect(0, &["The target is sound"]);
+}
+
+#[test]
+fn a_crash_between_letting_go_of_a_checkpoint_and_recording_the_new_epoch_begins_it_all_the_same() {
+    if go::programs().is_none() {
+        return;
+    }
+    let dir = scratch();
+    let writer =
+        Writer::start(&dir.path().join("node"), "goleveldb", &["-write-buffer", "48", "-keep", "5", "-pace", "15ms"]);
+    let job = Job::of(&writer, dir.path());
+    writer.hash(20);
+    ran(&mut job.command(&["--no-switch"])).expect(0, &["Caught up"]);
+    writer.hash(writer.newest() + 60);
+    // The checkpoint that the job would go on from is gone, one that lacks what it needs is there, and nothing is recorded.
+    let trail = Trail::under(&job.target.join("checkpoint"));
+    let (newest, _) = trail.take(&job.source, 0, None).unwrap();
+    for (number, _) in trail.list().unwrap() {
+        if number != newest {
+            trail.drop(number).unwrap();
+        }
+    }
+    let run = job.start(&[]);
+    let switch = job.ask_to_stop(&[]);
+    let (last, _) = writer.end();
+    let run = end_of(run);
+    run.expect(0, &["beginning anew", "has pruned version"]);
+    assert_eq!((run.done().0, end_of(switch).code), (last, 0));
+    storeshift(&["verify", "--target", text(&job.target)]).expect(0, &["The target is sound"]);
+}
+
+#[test]
+fn a_checkpoint_that_was_done_with_and_could_not_be_removed_is_not_gone_back_to() {
+    if go::programs().is_none() {
+        return;
+    }
+    let dir = scratch();
+    let writer = Writer::start(&dir.path().join("node"), "goleveldb", &NODE);
+    let job = Job::of(&writer, dir.path());
+    writer.hash(20);
+    ran(&mut job.command(&["--no-switch"])).expect(0, &["Caught up"]);
+    let trail = Trail::under(&job.target.join("checkpoint"));
+    let (number, _) = trail.list().unwrap().remove(0);
+    let (place, aside) = (job.target.join("checkpoint").join(number.to_string()), dir.path().join("aside"));
+    fs::create_dir(&aside).unwrap();
+    for entry in fs::read_dir(&place).unwrap() {
+        let entry = entry.unwrap();
+        fs::hard_link(entry.path(), aside.join(entry.file_name())).unwrap();
+    }
+    writer.hash(writer.newest() + 10);
+    ran(&mut job.command(&["--no-switch"])).expect(0, &["Caught up"]);
+    assert!(!place.exists());
+    fs::rename(&aside, &place).unwrap();
+    let run = job.start(&[]);
+    let switch = job.ask_to_stop(&[]);
+    let (last, _) = writer.end();
+    assert_eq!((end_of(run).expect(0, &[]).done().0, end_of(switch).code), (last, 0));
 }
 
 #[test]
@@ -356,7 +417,8 @@ fn the_last_version_is_never_lost_whenever_the_node_is_stopped() {
         let home = dir.path().join(format!("node-{switch}"));
         let seed =
             ["-seed", "1", "-write-buffer", "48", "-keep", "60", "-pace", if switch % 2 == 0 { "2ms" } else { "9ms" }];
-        let writer = Writer::start(&home, "goleveldb", &seed);
+        let backend = if switch / 2 % 2 == 0 { "goleveldb" } else { "pebbledb" };
+        let writer = Writer::start(&home, backend, &seed);
         let job = Job { source: writer.database(), target: dir.path().join(format!("v2-{switch}")) };
         writer.hash(10);
         let run = job.start(&[]);
@@ -365,7 +427,7 @@ fn the_last_version_is_never_lost_whenever_the_node_is_stopped() {
         writer.hash(writer.newest() + switch % 7);
         let (last, _) = writer.end();
         let run = end_of(run);
-        assert_eq!(run.expect(0, &[]).done().0, last, "switch {switch}: {}{}", run.out, run.err);
+        assert_eq!(run.expect(0, &[]).done().0, last, "switch {switch} of {backend}: {}{}", run.out, run.err);
         assert_eq!(end_of(asked).code, 0);
         fs::remove_dir_all(&job.target).unwrap();
     }

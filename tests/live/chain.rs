@@ -1,6 +1,6 @@
 //! A chain's blocks, and what its state has to be after each of them: a store that never migrates, and a map.
 
-use super::judge::Judge;
+use super::judge::Judged;
 use std::{collections::BTreeMap, sync::Arc};
 use storeshift::{
     model::{Change, Hash, StoreChanges, StoreKey, Version},
@@ -99,7 +99,7 @@ impl Model {
             }
         };
         assert_eq!(Some(&span.latest), self.hashes.last_key_value().map(|(version, _)| version));
-        let mut judge = Judge::default();
+        let mut judge = Judged::default();
         for (version, state) in self.history.range(span.oldest..=span.latest) {
             let view = store.at(*version).unwrap_or_else(|error| panic!("{version}: {error}"));
             assert_eq!(view.commit_info().app_hash(), self.hashes[version]);

@@ -4,18 +4,24 @@
 //! checkpoints are taken often and let go of again as soon as their neighbours have all that they have. Hands out each one with
 //! the versions it retains.
 
+use super::cadence::Cadence;
 use crate::{
+    governor::{Gauge, Governor},
     model::Version,
     phases::snapshot::is_whole,
     plan::Tuning,
+    progress::Stop,
     source::{
         self, IavlStores, Source, SourceError,
-        checkpoint::{Checkpoint, Trail, fingerprint, is_in_use},
+        checkpoint::{Checkpoint, Trail, fingerprint, is_in_use, written},
     },
 };
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     thread::JoinHandle,
     time::{Duration, Instant},
 };
@@ -51,7 +57,11 @@ struct Shared {
     trail: Trail,
     tuning: Tuning,
     memory_stores: bool,
+    stop: Stop,
+    governor: Governor,
     inner: Mutex<Inner>,
+    /// Nobody needs another checkpoint any more: one in the making is given up.
+    ended: AtomicBool,
     wake: Condvar,
 }
 
@@ -61,7 +71,6 @@ struct Inner {
     /// The one the job reads; those before it are not needed.
     reading: u64,
     wanted: bool,
-    ended: bool,
     /// When the last one was taken, or tried, and how long that took.
     last: Option<(Instant, Duration)>,
     /// What the database looked like before the newest checkpoint was taken.
@@ -70,15 +79,24 @@ struct Inner {
     hurry: u32,
     failure: Option<SourceError>,
     held: u64,
-    full: Option<String>,
+    cadence: Cadence,
 }
 
 impl Keeper {
     /// Begins to take checkpoints of this database, behind those that the trail has.
-    pub fn start(source: &Path, trail: Trail, reading: u64, tuning: Tuning, memory_stores: bool) -> Keeper {
+    pub fn start(
+        source: &Path,
+        trail: Trail,
+        reading: u64,
+        tuning: Tuning,
+        memory_stores: bool,
+        (stop, governor): (Stop, Governor),
+    ) -> Keeper {
         let source = source.to_owned();
         let inner = Mutex::new(Inner { reading, ..Inner::default() });
-        let shared = Arc::new(Shared { source, trail, tuning, memory_stores, inner, wake: Condvar::new() });
+        let ended = AtomicBool::new(false);
+        let wake = Condvar::new();
+        let shared = Arc::new(Shared { source, trail, tuning, memory_stores, stop, governor, inner, ended, wake });
         let keeping = shared.clone();
         let thread = std::thread::spawn(move || keeping.keep());
         Keeper { shared, thread: Some(thread) }
@@ -127,9 +145,28 @@ impl Keeper {
         self.shared.lock().failure.take()
     }
 
-    /// Why the job has to stop: what only checkpoints hold on to is more than they may.
-    pub fn full(&self) -> Option<String> {
-        self.shared.lock().full.clone()
+    /// The newest checkpoint turned out not to have everything: another one is to be taken.
+    pub fn distrust(&self) {
+        self.shared.lock().fingerprint = None;
+    }
+
+    /// Whether no checkpoint will come any more.
+    pub fn has_failed(&self) -> bool {
+        self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
+    /// Takes no more checkpoints, and gives up the one in the making. Repeatable.
+    pub fn end(&mut self) {
+        {
+            // With the lock, so that the thread is not between looking at this and waiting.
+            let _inner = self.shared.lock();
+            self.shared.ended.store(true, Ordering::SeqCst);
+        }
+        self.shared.wake.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // It has panicked: nothing of the job depends on it.
+            let _ = thread.join();
+        }
     }
 
     /// How many checkpoints there are, bytes that only they hold on to, and seconds the last one took.
@@ -142,12 +179,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.shared.lock().ended = true;
-        self.shared.wake.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // It has panicked: nothing of the job depends on it.
-            let _ = thread.join();
-        }
+        self.end();
     }
 }
 
@@ -161,7 +193,7 @@ impl Shared {
         loop {
             let mut inner = self.lock();
             loop {
-                if inner.ended {
+                if self.ended.load(Ordering::SeqCst) {
                     return;
                 }
                 let left = self.until_due(&inner);
@@ -197,17 +229,23 @@ impl Shared {
     fn look(&self, known: Option<u64>) {
         let began = Instant::now();
         let now = fingerprint(&self.source);
+        let is_running = is_in_use(&self.source);
         let changed = now.is_none() || now != known;
         let taken = changed.then(|| {
-            let (number, checkpoint) = self.trail.take(&self.source, self.tuning.reserve, true)?;
-            self.inspect(number, checkpoint)
+            let (number, checkpoint) = self.trail.take(&self.source, self.tuning.reserve, Some(&self.ended))?;
+            // Nobody would ever remove one that nobody knows of.
+            self.inspect(number, checkpoint).inspect_err(|_| drop(self.trail.drop(number)))
         });
-        let held = self.trail.held();
+        let written = written(&self.source);
         let mut inner = self.lock();
         inner.last = Some((Instant::now(), began.elapsed()));
         inner.wanted = false;
         match taken {
             Some(Ok(kept)) => {
+                if let Some(interval) = written.and_then(|at| inner.cadence.see(kept.tip.0, at)).filter(|_| is_running)
+                {
+                    self.governor.report(Gauge::BlockInterval, Some(interval));
+                }
                 tracing::debug!(number = kept.number, oldest = kept.oldest.0, tip = kept.tip.0, "took a checkpoint");
                 if let Some(before) = inner.kept.last() {
                     // As long as neighbours share a third of what one of them retains, a checkpoint may come late.
@@ -219,15 +257,25 @@ impl Shared {
                 inner.kept.push(kept);
                 (inner.fingerprint, inner.failure) = (now, None);
             }
+            Some(Err(_)) if self.ended.load(Ordering::SeqCst) => {}
             Some(Err(error)) => {
                 tracing::warn!(%error, "a checkpoint could not be taken");
                 inner.failure = Some(error);
             }
             None => {}
         }
+        if !is_running {
+            // A node that is not there cannot suffer, however late its blocks are.
+            inner.cadence = Cadence::default();
+            self.governor.forget(Gauge::BlockInterval);
+        }
         self.thin(&mut inner);
+        drop(inner);
+        // Of what is left: the job is not to stop for checkpoints that have just gone.
+        let held = self.trail.held();
+        let mut inner = self.lock();
         inner.held = held.unwrap_or(inner.held);
-        self.heed_budget(&mut inner);
+        self.heed_budget(&inner);
         drop(inner);
         self.wake.notify_all();
     }
@@ -256,8 +304,9 @@ impl Shared {
         let mut at = 1;
         // The one that is read stays, and so does the newest.
         while let [before, middle, after, ..] = inner.kept.get(at - 1..).unwrap_or_default() {
-            // The next version is applied to the one before, which has to be there too.
-            if after.oldest <= before.tip && middle.number > inner.reading {
+            // The next version is applied to the one before, which has to be there too; and not as the oldest of all, which may be
+            // half pruned.
+            if after.oldest < before.tip && middle.number > inner.reading {
                 gone.push(middle.number);
                 inner.kept.remove(at);
             } else {
@@ -272,12 +321,13 @@ impl Shared {
         }
     }
 
-    fn heed_budget(&self, inner: &mut Inner) {
+    fn heed_budget(&self, inner: &Inner) {
         let Some(stat) = rustix::fs::statvfs(self.trail.directory()).ok() else { return };
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
         let budget = self.tuning.checkpoints.unwrap_or((free + inner.held) / 4);
         if inner.held > budget {
-            inner.full = Some(format!(
+            // Whatever the job is at: a long restore keeps all that are needed to go on from it.
+            self.stop.ask(format!(
                 "the checkpoints hold on to {} MiB that the node has done with, and may to {} MiB; give more with \
                  --checkpoints-mib, or have the node prune less often",
                 inner.held >> 20,

@@ -4,6 +4,7 @@
 //! Owns which checkpoint is read, whether it is the same chain's, when one has been left behind by pruning, and the fence: the
 //! database's own lock, taken once the node has let go of it. Hands sources and feeds to the driver.
 
+mod cadence;
 mod convergence;
 mod keeper;
 mod report;
@@ -15,6 +16,7 @@ use super::{
 };
 use crate::{
     error::{Error, Kind},
+    governor::Governor,
     journal::{Job, SwitchRequest},
     model::{Hash, Version},
     plan::{Paths, Tuning},
@@ -71,9 +73,10 @@ impl Followed {
         tuning: Tuning,
         trail: Trail,
         reading: (u64, bool),
+        steering: (Stop, Governor),
     ) -> Followed {
         let memory_stores = !job.plan.leave_out_memory_stores;
-        let keeper = Keeper::start(&paths.source, trail, reading.0, tuning, memory_stores);
+        let keeper = Keeper::start(&paths.source, trail, reading.0, tuning, memory_stores, steering);
         Followed {
             paths,
             journal,
@@ -117,8 +120,8 @@ impl Followed {
 
     /// Waits a moment for another checkpoint.
     fn wait(&self, stop: &Stop, why: String) -> Result<(), Error> {
-        if let Some(full) = self.keeper.full() {
-            return Err(Error::Stopped(full));
+        if self.keeper.has_failed() {
+            return Err(Error::Invariant("the thread that takes checkpoints panicked"));
         }
         if stop.is_asked() {
             return Err(Error::Stopped(stop.reason().unwrap_or_else(|| "on request".to_owned())));
@@ -175,9 +178,15 @@ impl Followed {
             Some((version, what)) => {
                 let why = format!("the node has pruned version {version}, {what}, before it was read");
                 let entered = if newest.number == next.number { entered } else { open(&newest)? };
+                self.recognise(&entered, moment)?;
+                self.convergence = Convergence::default();
                 (newest.number, Turn::Renew(entered, Some(newest.checkpoint), why))
             }
         };
+        if let Turn::Enter(_, checkpoint) | Turn::Renew(_, Some(checkpoint), _) = &turn {
+            let path = checkpoint.path.display().to_string();
+            self.note(|report| report.reading = Some(path));
+        }
         self.reading = (kept, true);
         self.keeper.read(kept);
         self.entered = Some(Instant::now());
@@ -285,7 +294,17 @@ impl Followed {
                 );
                 self.wait(moment.stop, why)?;
             }
-            _ if complete => return Ok(Some(Turn::Switch)),
+            // The lock is tried before anything is recorded: a node that cannot be seen from here, in another container, has it.
+            _ if complete => match Standstill::take(&self.paths.source).map_err(SourceError::from)? {
+                Some(standstill) => {
+                    self.standstill = Some(standstill);
+                    return Ok(Some(Turn::Switch));
+                }
+                None => {
+                    let why = "for a process that cannot be seen from here to let go of the database: stop the node";
+                    self.wait(moment.stop, why.to_owned())?;
+                }
+            },
             Some(height) => {
                 self.wait(moment.stop, format!("for the node to stop at version {height} (halt-height = {height})"))?;
             }
@@ -322,8 +341,15 @@ impl Chain for Followed {
     }
 
     fn fence(&mut self, moment: &Moment<'_>) -> Result<Fencing, Error> {
-        let Some(standstill) = Standstill::take(&self.paths.source).map_err(SourceError::from)? else {
+        let standstill = match self.standstill.take() {
+            Some(standstill) => Some(standstill),
+            None => Standstill::take(&self.paths.source).map_err(SourceError::from)?,
+        };
+        let Some(standstill) = standstill else {
             return Ok(Fencing::Refused("the node was started again".to_owned()));
+        };
+        let Some(request) = self.request() else {
+            return Ok(Fencing::Refused("the request to switch was taken back".to_owned()));
         };
         if !self.keeper.is_unchanged(self.reading.0) {
             return Ok(Fencing::Refused("the database was written to since its last checkpoint".to_owned()));
@@ -333,7 +359,12 @@ impl Chain for Followed {
         let itself = enter_still(&standstill, &self.job.plan, self.tuning)?;
         let (seen, there) = (moment.feed.tip()?, itself.latest()?);
         let hash = itself.commit_info(there)?.map(|info| info.app_hash());
+        if let Some(height) = request.height.filter(|height| *height != there.0) {
+            return Ok(Fencing::Refused(format!("version {height} is asked for, and the node stands at {there}")));
+        }
         if seen != there || moment.feed.app_hash(seen)? != hash {
+            // The checkpoint looked complete and is not: without this the same one would be tried again and again.
+            self.keeper.distrust();
             return Ok(Fencing::Refused(format!(
                 "the database stands at version {there}, and its last checkpoint at {seen}"
             )));
@@ -347,7 +378,23 @@ impl Chain for Followed {
         self.note(|report| report.last_failure = Some(why.to_owned()));
     }
 
+    fn renewed(&mut self, job: &Job) {
+        self.job = job.clone();
+        self.note(|report| report.app_hash = Some(job.source.app_hash.to_string()));
+    }
+
+    fn halted(&mut self, why: &str) {
+        // Who asked was told that the chain stays on store/v1; a repair must not bring the switch back unasked.
+        if let Some(request) = self.request()
+            && let Err(error) = self.fail(request, format!("the job is halted: {why}"))
+        {
+            tracing::warn!(%error, "the request to switch could not be given back");
+        }
+    }
+
     fn switched(&mut self, version: Version) {
+        // Its checkpoints are about to be removed.
+        self.keeper.end();
         self.note(|report| {
             *report = Following { tip: version.0, trend: "close".to_owned(), ..Following::default() };
         });

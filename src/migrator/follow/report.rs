@@ -30,6 +30,12 @@ pub struct Following {
     pub switch: Option<Switch>,
     /// Why the last attempt to switch came to nothing.
     pub last_failure: Option<String>,
+    /// The checkpoint that is read, once it is another one than at first.
+    #[serde(skip)]
+    pub(in crate::migrator) reading: Option<String>,
+    /// The app hash of the snapshot, once it is another one than at first.
+    #[serde(skip)]
+    pub(in crate::migrator) app_hash: Option<String>,
 }
 
 /// A switch that is asked for.

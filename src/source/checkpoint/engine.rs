@@ -137,6 +137,21 @@ pub fn fingerprint(directory: &Path) -> Option<u64> {
     Some(u64::from_le_bytes(first))
 }
 
+/// When a database was last written to, in Unix seconds: the newest of its logs and manifests. Where that cannot be read, it is not
+/// known.
+#[must_use]
+pub fn written(directory: &Path) -> Option<f64> {
+    let mut newest = None;
+    for name in names(directory).ok()? {
+        if name.ends_with(".log") || name.starts_with("MANIFEST-") {
+            // One that has gone since was not the newest.
+            let Ok(found) = fs::metadata(directory.join(&name)) else { continue };
+            newest = newest.max(found.modified().ok());
+        }
+    }
+    Some(newest?.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs_f64())
+}
+
 /// The numbers of the logs there are.
 pub(super) fn logs(directory: &Path) -> Result<Vec<u64>, CheckpointError> {
     Ok(names(directory)?.iter().filter_map(|name| number(name.strip_suffix(".log")?)).collect())

@@ -71,6 +71,12 @@ pub enum CheckpointError {
         /// What changed the last time.
         what: String,
     },
+    /// Nobody needs it any more.
+    #[error("the checkpoint of {path} was given up", path = .path.display())]
+    GivenUp {
+        /// The database.
+        path: PathBuf,
+    },
     /// What lies where the checkpoint is to be made is no checkpoint.
     #[error("{path} is there and is no checkpoint made by storeshift", path = .path.display())]
     Foreign {
@@ -87,7 +93,7 @@ impl CheckpointError {
 
     /// Whether another try may well succeed.
     pub(crate) fn is_passing(&self) -> bool {
-        matches!(self, CheckpointError::Io { .. } | CheckpointError::Restless { .. })
+        matches!(self, CheckpointError::Io { .. } | CheckpointError::Restless { .. } | CheckpointError::GivenUp { .. })
     }
 }
 

@@ -1,12 +1,14 @@
 //! Owns the files of a checkpoint in the making: links, and copies where links are refused, under a disk budget. What it reads
 //! of the node's files it opens read-only.
 
-use super::{CheckpointError, Request, error::io};
+use super::{CheckpointError, Help, Request, error::io, pass::first_log};
 use std::{
+    collections::BTreeMap,
     fs::{self, File},
     io::{ErrorKind, Read, Write},
     os::unix::fs::MetadataExt as _,
-    path::Path,
+    path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 /// Bytes copied between two looks at the disk.
@@ -14,10 +16,12 @@ const STRIDE: u64 = 64 << 20;
 const BUFFER: usize = 1 << 20;
 
 /// What became of a file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Got {
     Linked,
     Copied,
+    /// Linked from an earlier copy.
+    Shared,
     /// It is not there any more.
     Gone,
     /// It has another size than it should.
@@ -27,19 +31,29 @@ pub(super) enum Got {
 /// Brings files over.
 pub(super) struct Files<'a> {
     request: &'a Request<'a>,
+    help: Help<'a>,
+    /// The first log that counts in the earlier checkpoint, once tables are to be shared with it.
+    first_log: Option<u64>,
     /// Why links are refused, once one was because of where the two directories lie.
     refused: Option<String>,
     since_look: u64,
 }
 
 impl<'a> Files<'a> {
-    pub(super) fn new(request: &'a Request<'a>) -> Files<'a> {
-        Files { request, refused: None, since_look: 0 }
+    pub(super) fn new(request: &'a Request<'a>, help: Help<'a>) -> Files<'a> {
+        Files { request, help, first_log: None, refused: None, since_look: 0 }
     }
 
-    /// Brings over a file that never changes any more: links it, or copies it. `left` is what is still to come of such files,
-    /// this one included, should all have to be copied.
-    pub(super) fn bring(&mut self, name: &str, size: Option<u64>, left: u64) -> Result<Got, CheckpointError> {
+    /// Brings over a file that never changes any more: links it, shares it, or copies it. `left` are those that are still to come,
+    /// by number with their sizes.
+    pub(super) fn bring(
+        &mut self,
+        number: u64,
+        name: &str,
+        size: Option<u64>,
+        left: &BTreeMap<u64, Option<u64>>,
+    ) -> Result<Got, CheckpointError> {
+        self.heed_end()?;
         let (from, to) = (self.request.source.join(name), self.request.into.join(name));
         if self.refused.is_none() {
             match fs::hard_link(&from, &to) {
@@ -53,40 +67,69 @@ impl<'a> Files<'a> {
                     }
                     // A symbolic link was linked, and not what it points to.
                     fs::remove_file(&to).map_err(io(&to, "remove"))?;
-                    return self.copy_table(&from, &to, size);
+                    return self.copy_table(number, name, size);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Got::Gone),
-                Err(error) if of_this_file(&error) => return self.copy_table(&from, &to, size),
+                Err(error) if of_this_file(&error) => return self.copy_table(number, name, size),
                 Err(error) if is_refusal(&error) => {
                     if !self.request.copies {
                         let (path, into) = (self.request.source.to_owned(), self.request.into.to_owned());
                         return Err(CheckpointError::NoLinks { path, into, why: error });
                     }
                     self.refused = Some(error.to_string());
-                    self.check_room(left)?;
+                    self.first_log = self.help.earlier.and_then(first_log);
+                    // Those that may be shared take no room. If in the end they may not, the look at the disk stops it in time.
+                    let copied = left.iter().filter(|(number, _)| self.first_log.is_none_or(|first| **number >= first));
+                    self.check_room(copied.filter_map(|(_, size)| *size).sum::<u64>() + size.unwrap_or(0))?;
                 }
                 Err(error) => return Err(io(&from, "link")(error)),
             }
         }
-        self.copy_table(&from, &to, size)
+        self.copy_table(number, name, size)
     }
 
-    fn copy_table(&mut self, from: &Path, to: &Path, size: Option<u64>) -> Result<Got, CheckpointError> {
+    fn copy_table(&mut self, number: u64, name: &str, size: Option<u64>) -> Result<Got, CheckpointError> {
+        let (from, to) = (&self.request.source.join(name), &self.request.into.join(name));
         let mut file = match File::open(from) {
             Ok(file) => file,
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Got::Gone),
             Err(error) => return Err(io(from, "open")(error)),
         };
-        let length = file.metadata().map_err(io(from, "look at"))?.len();
+        let found = file.metadata().map_err(io(from, "look at"))?;
+        let length = found.len();
         if size.is_some_and(|size| size != length) {
             return Ok(Got::Odd(length));
+        }
+        if let Some(earlier) = self.same_in_earlier(number, name, &found)
+            && fs::hard_link(&earlier, to).is_ok()
+        {
+            return Ok(Got::Shared);
         }
         let done = self.copy(&mut file, from, to, length, true)?;
         if done < length {
             let what = format!("ends at byte {done}, where it had {length} bytes a moment ago");
             return Err(CheckpointError::Damaged { path: from.to_owned(), what });
         }
+        if let Ok(modified) = found.modified() {
+            // By this a later checkpoint knows the table again; without it, it is copied again.
+            let _ = File::options().write(true).open(to).and_then(|copy| copy.set_modified(modified));
+        }
         Ok(Got::Copied)
+    }
+
+    /// The copy that an earlier checkpoint has of a table, if it is certain that it is one of this table.
+    ///
+    /// Tables never change, and the numbers below the earlier one's first log are not given away again. But an older state of the
+    /// database may have been put in its place since, and given them away another time: then it was at another time, which the
+    /// copy would have kept.
+    fn same_in_earlier(&self, number: u64, name: &str, found: &fs::Metadata) -> Option<PathBuf> {
+        let earlier = self.help.earlier?.join(name);
+        if number >= self.first_log? {
+            return None;
+        }
+        let copy = fs::symlink_metadata(&earlier).ok()?;
+        let is_same = copy.is_file() && copy.len() == found.len() && copy.modified().ok()? == found.modified().ok()?;
+        is_same.then_some(earlier)
     }
 
     /// Copies the first `length` bytes of an open file, or all if it has fewer by now; says how many.
@@ -126,12 +169,20 @@ impl<'a> Files<'a> {
 
     /// Looks at the disk now and then.
     fn spent(&mut self, bytes: u64) -> Result<(), CheckpointError> {
+        self.heed_end()?;
         self.since_look += bytes;
         if self.since_look < STRIDE {
             return Ok(());
         }
         self.since_look = 0;
         self.check_room(0)
+    }
+
+    fn heed_end(&self) -> Result<(), CheckpointError> {
+        if self.help.ended.is_some_and(|ended| ended.load(Ordering::SeqCst)) {
+            return Err(CheckpointError::GivenUp { path: self.request.source.to_owned() });
+        }
+        Ok(())
     }
 
     fn check_room(&self, needed: u64) -> Result<(), CheckpointError> {

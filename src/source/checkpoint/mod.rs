@@ -19,7 +19,7 @@ mod standstill;
 mod trail;
 
 pub use edits::Edits;
-pub use engine::fingerprint;
+pub use engine::{fingerprint, written};
 pub use error::CheckpointError;
 pub use in_use::is_in_use;
 pub use standstill::Standstill;
@@ -32,6 +32,7 @@ use std::{
     fs,
     io::ErrorKind,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -53,6 +54,15 @@ pub struct Request<'a> {
     pub copies: bool,
 }
 
+/// What a checkpoint in a trail has besides.
+#[derive(Clone, Copy, Debug, Default)]
+struct Help<'a> {
+    /// A complete checkpoint of the same database, from before, on the file system of the new one.
+    earlier: Option<&'a Path>,
+    /// Set once nobody needs it any more.
+    ended: Option<&'a AtomicBool>,
+}
+
 /// A complete checkpoint. Kept as JSON in the marker.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
@@ -70,6 +80,9 @@ pub struct Checkpoint {
     pub linked: u64,
     /// Tables that were copied.
     pub copied: u64,
+    /// Tables that share their bytes with an earlier copy.
+    #[serde(default)]
+    pub shared: u64,
     /// How often the database was gone through until nothing changed meanwhile.
     pub passes: u64,
     files: u64,
@@ -82,13 +95,17 @@ pub struct Checkpoint {
 /// # Errors
 /// [`CheckpointError`]; nothing is left then but what the next try or [`remove`] clears away.
 pub fn take(request: &Request<'_>) -> Result<Checkpoint, CheckpointError> {
+    take_with(request, Help::default())
+}
+
+fn take_with(request: &Request<'_>, help: Help<'_>) -> Result<Checkpoint, CheckpointError> {
     let Request { source, into, .. } = *request;
     remove(into)?;
     fs::create_dir_all(into).map_err(io(into, "create"))?;
     // Before anything else: by this the next try knows that it may remove the rest.
     write(&into.join(BEGUN), b"")?;
     sync(into)?;
-    let made = match pass::make(request) {
+    let made = match pass::make(request, help) {
         Ok(made) => made,
         Err(error) => {
             // What matters is why it failed; should this fail too, the next try clears up.
@@ -105,6 +122,7 @@ pub fn take(request: &Request<'_>) -> Result<Checkpoint, CheckpointError> {
         taken: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()),
         linked: made.linked,
         copied: made.copied,
+        shared: made.shared,
         passes: made.passes,
         files,
         bytes,

@@ -16,7 +16,7 @@
 //! - If `CURRENT` names another manifest in the end, the one that was followed may be of the past: all is begun anew.
 
 use super::{
-    CheckpointError, Request,
+    CheckpointError, Help, Request,
     edits::Edits,
     engine::{self, Head},
     error::io,
@@ -41,6 +41,7 @@ pub(super) struct Made {
     pub(super) engine: &'static str,
     pub(super) linked: u64,
     pub(super) copied: u64,
+    pub(super) shared: u64,
     pub(super) passes: u64,
 }
 
@@ -57,13 +58,13 @@ enum Again {
 type Pass<T> = Result<Result<T, Again>, CheckpointError>;
 
 /// Brings over a consistent state; the directory is there and has nothing but the marker in it.
-pub(super) fn make(request: &Request<'_>) -> Result<Made, CheckpointError> {
+pub(super) fn make(request: &Request<'_>, help: Help<'_>) -> Result<Made, CheckpointError> {
     let mut made = Made::default();
     let mut idle = 0;
     loop {
         let Some(head) = Head::read(request.source)? else { continue };
         made.engine = head.engine.name();
-        let mut following = Following::new(request, head);
+        let mut following = Following::new(request, help, head);
         let why = loop {
             made.passes += 1;
             idle += 1;
@@ -74,7 +75,9 @@ pub(super) fn make(request: &Request<'_>) -> Result<Made, CheckpointError> {
             }
             match outcome {
                 Ok(()) => {
-                    (made.linked, made.copied) = following.tally();
+                    let tally = |how: Got| following.have.values().filter(|table| table.got == how).count() as u64;
+                    (made.linked, made.copied, made.shared) =
+                        (tally(Got::Linked), tally(Got::Copied), tally(Got::Shared));
                     return Ok(made);
                 }
                 Err(Again::Damaged(path, what)) if idle >= IDLE => return Err(CheckpointError::Damaged { path, what }),
@@ -96,7 +99,7 @@ pub(super) fn make(request: &Request<'_>) -> Result<Made, CheckpointError> {
 
 struct Table {
     name: String,
-    copied: bool,
+    got: Got,
 }
 
 /// One manifest, followed.
@@ -111,23 +114,17 @@ struct Following<'a> {
 }
 
 impl<'a> Following<'a> {
-    fn new(request: &'a Request<'a>, head: Head) -> Following<'a> {
+    fn new(request: &'a Request<'a>, help: Help<'a>, head: Head) -> Following<'a> {
         let edits = Edits::new(head.engine);
         Following {
             request,
-            files: Files::new(request),
+            files: Files::new(request, help),
             head,
             manifest: None,
             data: Vec::new(),
             edits,
             have: BTreeMap::new(),
         }
-    }
-
-    /// Tables linked and copied.
-    fn tally(&self) -> (u64, u64) {
-        let copied = self.have.values().filter(|table| table.copied).count() as u64;
-        (self.have.len() as u64 - copied, copied)
     }
 
     fn drop_all(&mut self) -> Result<(), CheckpointError> {
@@ -212,14 +209,13 @@ impl<'a> Following<'a> {
         }
         let mut missing = self.edits.files();
         missing.retain(|number, _| !self.have.contains_key(number));
-        let mut left: u64 = missing.values().flatten().sum();
-        for (number, size) in missing {
+        while let Some((number, size)) = missing.pop_first() {
             let mut last = None;
             for name in engine::table_names(self.head.engine, number) {
-                let got = self.files.bring(&name, size, left)?;
+                let got = self.files.bring(number, &name, size, &missing)?;
                 match got {
-                    Got::Linked | Got::Copied => {
-                        self.have.insert(number, Table { name, copied: got == Got::Copied });
+                    Got::Linked | Got::Copied | Got::Shared => {
+                        self.have.insert(number, Table { name, got });
                         last = None;
                         break;
                     }
@@ -237,7 +233,6 @@ impl<'a> Following<'a> {
             if let Some(again) = last {
                 return Ok(Err(again));
             }
-            left = left.saturating_sub(size.unwrap_or(0));
         }
         Ok(Ok(()))
     }
@@ -304,7 +299,7 @@ impl<'a> Following<'a> {
         for name in &copied {
             sync(&into.join(name))?;
         }
-        for table in self.have.values().filter(|table| table.copied) {
+        for table in self.have.values().filter(|table| table.got == Got::Copied) {
             sync(&into.join(&table.name))?;
         }
         for (name, content) in engine::settings(source)? {
@@ -320,6 +315,14 @@ impl<'a> Following<'a> {
 
 fn log_name(number: u64) -> String {
     format!("{number:06}.log")
+}
+
+/// The first log that counts in a checkpoint.
+pub(super) fn first_log(checkpoint: &Path) -> Option<u64> {
+    let head = Head::read(checkpoint).ok()??;
+    let mut edits = Edits::new(head.engine);
+    edits.read(&fs::read(checkpoint.join(&head.manifest)).ok()?).ok()?;
+    Some(edits.log())
 }
 
 /// What is wrong with the copy of a log that is written over an older one.

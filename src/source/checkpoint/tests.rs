@@ -251,3 +251,79 @@ fn of_two_logs_the_newer_one_is_copied_first() {
     assert!(newer_alone, "not seen in {orders} looks");
     assert!(older.exists() && newer.exists() && !into.join("000004.log").exists(), "log 4 is in tables already");
 }
+
+#[test]
+fn where_links_are_refused_a_later_checkpoint_copies_only_what_is_new() {
+    let (_dir, source, _) = copied("small");
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    if fs::hard_link(source.join("CURRENT"), other.path().join("tried")).is_ok() {
+        return;
+    }
+    let trail = Trail::under(&other.path().join("trail"));
+    let take = || trail.take(&source, 0, None).unwrap();
+    let (first, one) = take();
+    let log = pass::first_log(&one.path).unwrap();
+    let tables: Vec<PathBuf> = fs::read_dir(&source)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "ldb"))
+        .collect();
+    let number = |path: &Path| path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap();
+    let old = tables.iter().filter(|path| number(path) < log).count() as u64;
+    assert!(old > 3 && one.copied >= old && (one.linked, one.shared) == (0, 0), "{one:?}");
+    let (second, two) = take();
+    assert_eq!((two.shared, two.copied, two.linked), (old, one.copied - old, 0));
+    // A table of the same number and size that is another one: what was there was put in the place of an older state.
+    let replaced =
+        tables.iter().find(|path| number(path) < log && one.path.join(path.file_name().unwrap()).exists()).unwrap();
+    let again = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    fs::File::options().append(true).open(replaced).unwrap().set_modified(again).unwrap();
+    let (_, three) = take();
+    assert_eq!((three.shared, three.copied), (old - 1, one.copied - old + 1));
+    // Each stands on its own.
+    let all = pairs(&source);
+    trail.drop(first).unwrap();
+    trail.drop(second).unwrap();
+    assert_eq!(pairs(&three.path), all);
+    assert_eq!(trail.list().unwrap().len(), 1);
+    // Those that share are counted once.
+    let before = trail.held().unwrap();
+    take();
+    assert!(trail.held().unwrap() < before + before / 2);
+}
+
+#[test]
+fn a_table_whose_number_may_have_been_given_away_again_is_never_shared() {
+    let (_dir, source, _) = copied("small");
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    if fs::hard_link(source.join("CURRENT"), other.path().join("tried")).is_ok() {
+        return;
+    }
+    let trail = Trail::under(&other.path().join("trail"));
+    let (_, one) = trail.take(&source, 0, None).unwrap();
+    // As if its first log came before all of its tables.
+    let manifest = Head::read(&one.path).unwrap().unwrap().manifest;
+    let grown = [fs::read(one.path.join(&manifest)).unwrap(), manifest_of_log_1()].concat();
+    fs::write(one.path.join(&manifest), &grown).unwrap();
+    let marker = fs::read_to_string(one.path.join(MARKER)).unwrap();
+    let bytes = one.bytes + manifest_of_log_1().len() as u64;
+    fs::write(one.path.join(MARKER), marker.replace(&one.bytes.to_string(), &bytes.to_string())).unwrap();
+    assert_eq!(pass::first_log(&one.path), Some(1));
+    let (_, two) = trail.take(&source, 0, None).unwrap();
+    assert_eq!((two.shared, two.copied), (0, one.copied));
+}
+
+fn manifest_of_log_1() -> Vec<u8> {
+    manifest(&[b"\x02\x01"])
+}
+
+#[test]
+fn a_checkpoint_that_nobody_needs_any_more_is_given_up_and_leaves_nothing() {
+    let (dir, source, _) = copied("small");
+    let trail = Trail::under(&dir.path().join("trail"));
+    let ended = AtomicBool::new(true);
+    assert!(matches!(trail.take(&source, 0, Some(&ended)), Err(CheckpointError::GivenUp { .. })));
+    assert!(trail.list().unwrap().is_empty());
+    trail.remove().unwrap();
+    assert!(!dir.path().join("trail").exists());
+}

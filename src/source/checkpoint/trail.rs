@@ -3,13 +3,14 @@
 //! Owns the numbered directories under one. A node that prunes lets go of versions before they are applied; those that two
 //! neighbours of a trail both retain close the gap between what each of them has alone.
 
-use super::{Checkpoint, CheckpointError, Request, error::io, find, remove, take};
+use super::{Checkpoint, CheckpointError, Help, Request, error::io, find, remove, take_with};
 use std::{
     collections::HashMap,
     fs,
     io::ErrorKind,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
 };
 
 /// Checkpoints in numbered directories; a higher number is a later one.
@@ -40,14 +41,22 @@ impl Trail {
         Ok(numbers.into_iter().filter_map(|number| Some((number, find(&self.place(number))?))).collect())
     }
 
-    /// Makes another one, behind all others.
+    /// Makes another one, behind all others. Where tables cannot be linked, those that the newest one has are shared with it, and
+    /// only what is new is copied. Given up once `ended` is set.
     ///
     /// # Errors
     /// As for every checkpoint; what was begun is removed, now or by [`Trail::clear`].
-    pub fn take(&self, source: &Path, reserve: u64, copies: bool) -> Result<(u64, Checkpoint), CheckpointError> {
+    pub fn take(
+        &self,
+        source: &Path,
+        reserve: u64,
+        ended: Option<&AtomicBool>,
+    ) -> Result<(u64, Checkpoint), CheckpointError> {
         let number = self.numbers()?.last().map_or(1, |last| last + 1);
         let into = self.place(number);
-        Ok((number, take(&Request { source, into: &into, reserve, copies })?))
+        let earlier = self.list()?.pop().map(|(_, checkpoint)| checkpoint.path);
+        let help = Help { earlier: earlier.as_deref(), ended };
+        Ok((number, take_with(&Request { source, into: &into, reserve, copies: true }, help)?))
     }
 
     /// Removes one. Repeatable.

@@ -30,6 +30,10 @@ enum Driver {
     TrustsOldFence,
     /// Wipes the journal before the target.
     JournalWipedFirst,
+    /// Begins a new epoch over what the one before wrote.
+    KeepsOldEpoch,
+    /// Wipes the target for a new epoch before the journal says that there is one.
+    WipesForNewEpochFirst,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -53,6 +57,8 @@ struct Content {
     chunks: [u8; CHUNKS as usize],
     spine: bool,
     watermark: u64,
+    /// The epoch that wrote first since it was wiped.
+    of: Option<u32>,
 }
 
 /// What a kill takes away.
@@ -60,6 +66,8 @@ struct Content {
 struct Life {
     did: BTreeSet<Write>,
     manifest: bool,
+    /// Wiped for the epoch that begins.
+    wiped: BTreeSet<Engine>,
     /// The chain does not commit while this stands.
     fence: bool,
 }
@@ -94,9 +102,26 @@ impl World {
         }
     }
 
+    /// An epoch has begun, and what the one before wrote may be there: a crash came before it was wiped.
+    fn must_wipe(&self, driver: Driver) -> bool {
+        let begins = self
+            .journal
+            .as_ref()
+            .is_some_and(|state| state.epoch > 1 && matches!(state.phase, Phase::Snapshotting { .. }));
+        begins && driver != Driver::KeepsOldEpoch && self.life.wiped.len() < 2
+    }
+
+    fn wipe(&mut self, engine: Engine) {
+        *self.engine(engine) = Content::default();
+        self.life.wiped.insert(engine);
+    }
+
     /// What may be done next: target writes, and the event that is recorded after them.
     fn units(&self, driver: Driver) -> Vec<(Vec<Write>, Event)> {
         let Some(state) = &self.journal else { return Vec::new() };
+        if self.must_wipe(driver) {
+            return Vec::new();
+        }
         let both = |write: &dyn Fn(Engine) -> Write| vec![write(Engine::Sc), write(Engine::Ss)];
         let version = |version: Version| both(&|engine| Write::Version(engine, version.0));
         if let Phase::Switching { fence: Fence::Raised(_) | Fence::Checked(_), .. } = state.phase
@@ -144,6 +169,13 @@ impl World {
         if driver == Driver::Unsynced {
             return;
         }
+        let epoch = self.journal.as_ref().map(|state| state.epoch);
+        let engine = match write {
+            Write::Chunk(engine, _) | Write::Version(engine, _) => engine,
+            Write::Spine => Engine::Sc,
+        };
+        let of = &mut self.engine(engine).of;
+        *of = of.or(epoch);
         match write {
             Write::Chunk(engine, id) => {
                 let copies = &mut self.engine(engine).chunks[id as usize];
@@ -166,6 +198,7 @@ impl World {
             Event::Fenced { .. } => self.life.fence = true,
             Event::SwitchUndone { .. } | Event::Aborted => self.life.fence = false,
             Event::Flipped => self.check_flip(&after)?,
+            Event::Renewed { .. } => self.life = Life::default(),
             _ => {}
         }
         self.journal = Some(after);
@@ -179,6 +212,9 @@ impl World {
             if engine.chunks != [1; CHUNKS as usize] || engine.watermark != version.0 {
                 return Err(format!("flipped to an engine that is not whole: {engine:?}"));
             }
+        }
+        if [&self.sc, &self.ss].iter().any(|engine| engine.of != Some(after.epoch)) {
+            return Err("flipped to what another epoch wrote".into());
         }
         if version.0 != self.tip {
             return Err(format!("flipped at {version}, and the commit of {} is lost", self.tip));
@@ -252,6 +288,27 @@ impl World {
             return Ok(next);
         }
         step(&|world| world.record(&Event::Aborted))?;
+        let engines = [Engine::Sc, Engine::Ss];
+        if self.must_wipe(driver) {
+            for engine in engines.into_iter().filter(|engine| !self.life.wiped.contains(engine)) {
+                step(&|world| {
+                    world.wipe(engine);
+                    Ok(())
+                })?;
+            }
+        }
+        let is_before_switch =
+            matches!(state.phase, Phase::Snapshotting { .. } | Phase::Restoring { .. } | Phase::Syncing { .. });
+        if state.epoch == 1 && is_before_switch {
+            // What it needs was pruned away, and another snapshot is taken.
+            step(&|world| world.record(&Event::Renewed { height: Version(HEIGHT) }))?;
+            if driver == Driver::WipesForNewEpochFirst {
+                step(&|world| {
+                    engines.into_iter().for_each(|engine| world.wipe(engine));
+                    Ok(())
+                })?;
+            }
+        }
         if matches!(state.phase, Phase::Switching { .. }) && state.attempt < 2 {
             step(&|world| world.record(&undone()))?;
         }
@@ -281,6 +338,10 @@ impl World {
             match world.journal.as_ref().map(|state| &state.phase) {
                 None | Some(Phase::Done { .. } | Phase::Aborted) => return Ok(()),
                 _ => {}
+            }
+            if world.must_wipe(driver) {
+                [Engine::Sc, Engine::Ss].into_iter().for_each(|engine| world.wipe(engine));
+                continue;
             }
             let Some((writes, event)) = world.units(driver).into_iter().next() else { break };
             writes.into_iter().for_each(|write| world.write(driver, write));
@@ -352,4 +413,14 @@ fn a_fence_does_not_outlive_its_process_and_a_driver_that_trusts_an_old_one_is_f
 #[test]
 fn the_journal_goes_last_a_driver_that_wipes_it_first_is_found_out() {
     assert_found(Driver::JournalWipedFirst, "the journal is gone and the target is not");
+}
+
+#[test]
+fn a_new_epoch_begins_on_an_empty_target_and_a_driver_that_does_not_wipe_it_is_found_out() {
+    assert_found(Driver::KeepsOldEpoch, "another epoch");
+}
+
+#[test]
+fn the_journal_goes_first_for_a_new_epoch_a_driver_that_wipes_before_it_records_is_found_out() {
+    assert_found(Driver::WipesForNewEpochFirst, "the target is behind the journal");
 }
