@@ -154,7 +154,8 @@ impl Beat {
             status.app_hash = following.app_hash.clone().unwrap_or(std::mem::take(&mut status.app_hash));
             status.following = Some(following);
         }
-        if status.phase == "Done" {
+        if status.phase == "Done" && self.following.is_some() {
+            // It is gone. A run that ended with its first checkpoint says instead that the node went on.
             status.checkpoint = None;
         }
         status.steps = progress.steps();

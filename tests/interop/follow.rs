@@ -289,6 +289,9 @@ fn a_crash_between_letting_go_of_a_checkpoint_and_recording_the_new_epoch_begins
         }
     }
     let run = job.start(&[]);
+    job.until("begun anew", |status| {
+        status["epoch"].as_u64().is_some_and(|epoch| epoch > 1) && status["phase"] == "Syncing"
+    });
     let switch = job.ask_to_stop(&[]);
     let (last, _) = writer.end();
     let run = end_of(run);
@@ -320,6 +323,7 @@ fn a_checkpoint_that_was_done_with_and_could_not_be_removed_is_not_gone_back_to(
     assert!(!place.exists());
     fs::rename(&aside, &place).unwrap();
     let run = job.start(&[]);
+    job.until("following", |status| status["following"]["trend"] == "close");
     let switch = job.ask_to_stop(&[]);
     let (last, _) = writer.end();
     assert_eq!((end_of(run).expect(0, &[]).done().0, end_of(switch).code), (last, 0));
