@@ -197,7 +197,7 @@ impl LiveStore {
     #[must_use]
     pub fn wait(&self) -> Option<Result<Outcome, String>> {
         let end = |end: &Result<Outcome, Error>| {
-            end.as_ref().map(Outcome::clone).map_err(|error| format!("{error}. {}", error.advice()))
+            end.as_ref().map_err(|error| format!("{error}. {}", error.advice())).cloned()
         };
         self.job.as_ref()?.wait(|standing| standing.end.as_ref().map(end))
     }

@@ -94,7 +94,7 @@ impl Model {
         // Nothing is pruned meanwhile.
         let (span, _held) = loop {
             let span = store.span().unwrap();
-            if let Ok(held) = store.hold(span.oldest) {
+            if let Ok(held) = store.at(span.oldest) {
                 break (span, held);
             }
         };

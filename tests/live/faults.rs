@@ -1,8 +1,15 @@
 //! Whatever happens to the migration, the chain commits.
 
-use super::{begin, chain::Model, keeping, places, until_switched};
-use std::{fs, time::Duration};
-use storeshift::live::{Begin, LiveStore};
+use super::{PACE, begin, chain::Model, keeping, places, until_switched};
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+use storeshift::{
+    live::{Begin, LiveStore},
+    model::Version,
+};
 
 fn until(what: &str, mut true_by_now: impl FnMut() -> bool) {
     let began = std::time::Instant::now();
@@ -101,22 +108,48 @@ fn commits_go_on_when_a_migration_cannot_write_or_is_not_one() {
 }
 
 #[test]
-fn a_switch_that_takes_longer_than_a_commit_may_wait_is_undone_and_tried_again() {
+fn a_switch_for_which_no_commit_may_wait_is_made_in_a_moment_without_one() {
     let dir = tempfile::tempdir().unwrap();
     let places = places(dir.path());
     let mut model = Model::new(15);
     let mut store = LiveStore::open(&places, keeping(), None).unwrap();
     model.commits(&store, 20);
-    // No commit waits at all: the switch has to find a moment in which none comes.
     store.migrate(Begin { max_pause: Duration::ZERO, ..begin(true) }).unwrap();
-    until("undone or switched", || {
+    for _ in 0..60 {
         model.commit(&store);
-        let undone = |status: storeshift::Status| status.attempts > 0;
-        !store.is_migrating() || store.status().is_some_and(undone)
-    });
-    model.commits(&store, 5);
-    // The chain comes to rest, and is switched.
+        std::thread::sleep(PACE * 4);
+    }
+    // The chain comes to rest, and is switched if it was not before.
     assert!(store.wait().unwrap().is_ok());
     model.commits(&store, 10);
+    model.check(&store);
+}
+
+#[test]
+fn a_commit_opens_a_gate_that_is_closed_for_too_long_and_waits_for_one_that_is_sealed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut model = Model::new(16);
+    let store = LiveStore::open(&places(dir.path()), keeping(), None).unwrap();
+    model.commits(&store, 3);
+    assert_eq!(store.close(Duration::from_millis(1)).unwrap().version, Version(3));
+    model.commit(&store);
+    assert!(!store.seal(), "the commit did not open it");
+    model.commit(&store);
+    store.close(Duration::ZERO);
+    assert!(store.seal());
+    let committed = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            model.commit(&store);
+            committed.store(true, Ordering::SeqCst);
+        });
+        // However much time it is given, it does not pass.
+        std::thread::sleep(PACE * 30);
+        assert!(!committed.load(Ordering::SeqCst));
+        assert_eq!(store.latest().unwrap().version, Version(5));
+        store.open_gate();
+        waiting.join().unwrap();
+    });
+    model.commits(&store, 3);
     model.check(&store);
 }

@@ -8,7 +8,7 @@ mod faults;
 mod judge;
 
 use chain::{Model, tuning};
-use std::path::Path;
+use std::{path::Path, time::Duration};
 use storeshift::{
     Outcome,
     live::{Begin, Keeping, LiveStore, Places},
@@ -31,10 +31,14 @@ fn begin(switch: bool) -> Begin {
     begin
 }
 
+/// From one block to the next. A chain that never rests may commit faster than versions can be applied.
+const PACE: Duration = Duration::from_millis(3);
+
 /// Commits until the migration has ended, and returns the version of the switch.
 fn until_switched(store: &LiveStore, model: &mut Model) -> Version {
     while store.is_migrating() {
         model.commit(store);
+        std::thread::sleep(PACE);
     }
     match store.wait() {
         Some(Ok(Outcome::Done { version, .. })) => version,
