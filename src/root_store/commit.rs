@@ -14,7 +14,7 @@ use crate::{
         lookup::{Order, Pairs},
         tree::{Tree, TreeError},
     },
-    model::{Change, CommitInfo, StoreInfo, StoreKey, Version},
+    model::{Change, CommitInfo, StoreInfo, StoreKey, Timestamp, Version},
 };
 use std::{
     borrow::Cow,
@@ -132,7 +132,9 @@ impl Committer {
             trees.insert(store.store.clone(), tree);
             stores.push(store);
         }
-        let info = CommitInfo { version, stores: infos, timestamp: changes.time };
+        // As it is read back, where a time is always recorded.
+        let timestamp = Some(changes.time.unwrap_or(Timestamp::ZERO));
+        let info = CommitInfo { version, stores: infos, timestamp };
         Ok(Grown { info, trees, stores, dropped: steps.dropped })
     }
 }

@@ -59,6 +59,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // What a node embeds. It commits by itself; of the error below it knows what the kinds are.
     ("root_store", &["error", "iavl", "model", "source", "target"]),
+    // Both beside each other, in one process.
+    (
+        "live",
+        &["error", "governor", "journal", "machine", "migrator", "model", "plan", "progress", "root_store", "target"],
+    ),
     (
         "cli",
         &["doctor", "error", "journal", "machine", "migrator", "model", "plan", "progress", "source", "target::Place"],

@@ -7,7 +7,7 @@ use std::{
 };
 use storeshift::{
     iavl::{Claim, Node, NodeId, NodeKey, NodeMap, RootRecord, prove, tree::Tree},
-    model::{Change, CommitInfo, Hash, StoreChanges, StoreInfo, StoreKey, Version},
+    model::{Change, CommitInfo, Hash, StoreChanges, StoreInfo, StoreKey, Timestamp, Version},
     root_store::{
         ChangeSet, Layout, MemoryDatabase, Options, Order, RootStore, RootmultiLayout, StoreError, StoreUpgrades,
         V2Layout,
@@ -225,6 +225,8 @@ impl Chain {
             let info = &self.infos[version];
             assert_eq!(view.commit_info().app_hash(), info.app_hash(), "version {version}");
             assert_eq!(view.commit_info().stores, info.stores);
+            // Whether it comes from memory or from disk.
+            assert_eq!(view.commit_info().timestamp, info.timestamp.or(Some(Timestamp::ZERO)));
             for (name, pairs) in state {
                 self.is_store(&view, name, pairs);
             }
