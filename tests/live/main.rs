@@ -13,6 +13,7 @@ use storeshift::{
     Outcome,
     live::{Begin, Keeping, LiveStore, Places},
     model::Version,
+    plan::Parts,
     root_store::{Options, Pruning, StoreError},
 };
 
@@ -112,5 +113,30 @@ fn a_migration_is_carried_on_by_itself_however_often_the_node_is_restarted() {
     let store = LiveStore::open(&places, keeping(), Some(begin(true))).unwrap();
     until_switched(&store, &mut model);
     model.commits(&store, 10);
+    model.check(&store);
+}
+
+#[test]
+fn with_state_storage_alone_the_chain_stays_on_its_trees_and_the_pairs_follow_every_commit() {
+    let dir = tempfile::tempdir().unwrap();
+    let places = places(dir.path());
+    let mut model = Model::new(4);
+    let mut store = LiveStore::open(&places, keeping(), None).unwrap();
+    model.commits(&store, 20);
+    let mut pairs_only = begin(true);
+    pairs_only.plan.parts = Parts::Ss;
+    store.migrate(pairs_only).unwrap();
+    for _ in 0..40 {
+        model.commit(&store);
+        std::thread::sleep(PACE);
+    }
+    // At rest, so the last version is applied some time.
+    while store.status().and_then(|status| status.applied) != Some(60) {
+        assert!(store.is_migrating(), "{:?}", store.wait());
+        std::thread::sleep(PACE);
+    }
+    assert!(store.source().is_some(), "the trees of store/v1 stay the commitment");
+    store.stop_migrating();
+    model.commits(&store, 3);
     model.check(&store);
 }
