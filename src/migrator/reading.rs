@@ -33,7 +33,7 @@ pub(super) struct Reading {
     /// The directory to open.
     pub(super) path: PathBuf,
     /// What a database that stands still looked like before it was opened.
-    pub(super) fingerprint: Option<u64>,
+    pub(super) fingerprint: Option<blake3::Hash>,
     /// The checkpoint, if it is one.
     pub(super) checkpoint: Option<Taken>,
     /// Whether it was made just now.

@@ -17,13 +17,13 @@ pub(super) struct Still {
     database: PathBuf,
     journal: PathBuf,
     /// What it looked like before it was opened.
-    seen: Option<u64>,
+    seen: Option<blake3::Hash>,
     switch: bool,
     standstill: Option<Standstill>,
 }
 
 impl Still {
-    pub fn new(database: PathBuf, journal: PathBuf, seen: Option<u64>, switch: bool) -> Still {
+    pub fn new(database: PathBuf, journal: PathBuf, seen: Option<blake3::Hash>, switch: bool) -> Still {
         Still { database, journal, seen, switch, standstill: None }
     }
 

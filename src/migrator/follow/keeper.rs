@@ -74,7 +74,7 @@ struct Inner {
     /// When the last one was taken, or tried, and how long that took.
     last: Option<(Instant, Duration)>,
     /// What the database looked like before the newest checkpoint was taken.
-    fingerprint: Option<u64>,
+    fingerprint: Option<blake3::Hash>,
     /// How often the time between two checkpoints was halved, because the node prunes faster than they overlap.
     hurry: u32,
     failure: Option<SourceError>,
@@ -226,7 +226,7 @@ impl Shared {
     }
 
     /// Takes another checkpoint if there is anything new.
-    fn look(&self, known: Option<u64>) {
+    fn look(&self, known: Option<blake3::Hash>) {
         let began = Instant::now();
         let now = fingerprint(&self.source);
         let is_running = is_in_use(&self.source);

@@ -123,7 +123,7 @@ pub(super) fn kind(directory: &Path) -> Result<EngineKind, CheckpointError> {
 /// Changes whenever something was written to a database: names, lengths and times of its logs and manifests. Where it cannot be
 /// read, it is not known.
 #[must_use]
-pub fn fingerprint(directory: &Path) -> Option<u64> {
+pub fn fingerprint(directory: &Path) -> Option<blake3::Hash> {
     let mut names = names(directory).ok()?;
     names.retain(|name| name.ends_with(".log") || name.starts_with("MANIFEST-"));
     names.sort();
@@ -133,8 +133,7 @@ pub fn fingerprint(directory: &Path) -> Option<u64> {
         let written = found.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
         hasher.update(format!("{name} {} {}\n", found.len(), written.as_nanos()).as_bytes());
     }
-    let (first, _) = hasher.finalize().as_bytes().split_first_chunk::<8>().map(|(first, rest)| (*first, rest.len()))?;
-    Some(u64::from_le_bytes(first))
+    Some(hasher.finalize())
 }
 
 /// When a database was last written to, in Unix seconds: the newest of its logs and manifests. Where that cannot be read, it is not
