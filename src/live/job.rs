@@ -51,7 +51,7 @@ impl Job {
         let shared = Arc::new(Shared::new(begin.switch, begin.max_pause, begin.held_versions));
         let stop = Stop::default();
         let standing: Arc<(Mutex<Standing>, Condvar)> = Arc::default();
-        hold(store, &shared, migrator::state(&target)?.as_ref());
+        hold(store, &shared, migrator::found(&target)?.as_ref().map(|(_, state)| state));
         let worker = Worker {
             store: store.clone(),
             target,
@@ -167,7 +167,7 @@ impl Worker {
 
     /// Runs the job until it ends one way or another.
     fn attempt(&self) -> Result<Outcome, Error> {
-        let state = migrator::state(&self.target)?;
+        let state = migrator::found(&self.target)?.map(|(_, state)| state);
         if let Some(State { phase: Phase::Done { version, .. }, .. }) = &state {
             // It is recorded although it was not known to be, and the chain went on with store/v1: whoever opens both anew decides.
             return Err(Error::Blocked {

@@ -12,11 +12,11 @@ mod job;
 
 use crate::{
     error::Error,
-    journal::Journal,
-    machine::Phase,
+    journal,
+    machine::{Phase, State},
     migrator::{self, Outcome, Status},
     model::Version,
-    plan::{Plan, Tuning},
+    plan::{Parts, Plan, Tuning},
     root_store::{Layout, LiveRocks, Options, RootStore, RootmultiLayout, StoreError, V2Layout},
     target::{
         Place,
@@ -122,31 +122,30 @@ impl Deref for LiveStore {
 }
 
 impl LiveStore {
-    /// Opens what is of record. A migration that was begun is carried on, with `begin` or every default; with `begin` one is begun
-    /// where there is none.
+    /// Opens what is of record. A migration that was begun is carried on, as `begin` says or by its own plan with every other default;
+    /// with `begin` one is begun where there is none.
     ///
     /// # Errors
     /// The store could not be opened, or it cannot be told which is of record. What goes wrong with a migration later is no error of
     /// the store.
     pub fn open(places: &Places, keeping: Keeping, begin: Option<Begin>) -> Result<LiveStore, LiveError> {
-        let place = Place::new(&places.v2);
-        let state = migrator::state(&places.v2)?;
-        if let Some(Phase::Done { version, .. }) = state.as_ref().map(|state| &state.phase) {
-            if let Some(store) = switched(places, keeping, *version)? {
-                return Ok(LiveStore { job: None, store: Arc::new(store), places: places.clone() });
+        let mut unfinished = None;
+        match migrator::found(&places.v2)? {
+            Some((job, State { phase: Phase::Done { version, .. }, .. })) => {
+                if let Some(store) = switched(places, keeping, &job, version)? {
+                    return Ok(LiveStore { job: None, store: Arc::new(store), places: places.clone() });
+                }
+                migrator::forget(&places.v2)?;
             }
-            migrator::forget(&places.v2)?;
-        }
-        if state.is_some_and(|state| state.phase == Phase::Aborted) {
-            // Wiping it was interrupted.
-            migrator::abort(&places.v2)?;
+            // The chain was given back, and what is left on store/v2 is the operator's to look at and to wipe.
+            None | Some((_, State { phase: Phase::Aborted, .. })) => {}
+            Some((job, _)) => unfinished = Some(Begin { plan: job.plan, ..Begin::new() }),
         }
         let store = Arc::new(RootStore::open_rootmulti(&places.v1, keeping.engine, keeping.store)?);
-        let begun = Journal::exists(&place.journal());
         let mut live = LiveStore { job: None, store, places: places.clone() };
         // A chain without a version has nothing to migrate yet.
-        if (begun || begin.is_some()) && live.latest().is_some() {
-            live.migrate(begin.unwrap_or_default())?;
+        if let Some(begin) = begin.or(unfinished).filter(|_| live.latest().is_some()) {
+            live.migrate(begin)?;
         }
         Ok(live)
     }
@@ -209,11 +208,27 @@ impl LiveStore {
 }
 
 /// The store after a switch; none if store/v1 went on since, because the switch was not known to be recorded.
-fn switched(places: &Places, keeping: Keeping, version: Version) -> Result<Option<RootStore>, LiveError> {
+fn switched(
+    places: &Places,
+    keeping: Keeping,
+    job: &journal::Job,
+    version: Version,
+) -> Result<Option<RootStore>, LiveError> {
     let place = Place::new(&places.v2);
-    let v2 = v2_layout(&place, keeping.engine)?;
+    let lost = |part: &Path| Error::Blocked {
+        what: format!("store/v2 is of record since version {version}, and {} does not have it", part.display()),
+        advice: "Nothing was changed. Put store/v2 back as it was.".to_owned(),
+    };
+    // Opening would make it, and the chain would begin again at nothing.
+    if let Some(part) = migrator::missing_part(&place, job)? {
+        return Err(lost(&part).into());
+    }
+    let v2 = v2_layout(&place, job.plan.parts, keeping.engine)?;
     let older = v1_layout(&places.v1, keeping.engine)?;
     let stands_at = |layout: &dyn Layout| Ok::<_, StoreError>(layout.latest()?.unwrap_or_default());
+    if stands_at(&v2)? < version {
+        return Err(lost(place.root()).into());
+    }
     if let Some(older) = &older {
         let (old, new) = (stands_at(older)?, stands_at(&v2)?);
         if old > version && new == version {
@@ -238,10 +253,10 @@ fn switched(places: &Places, keeping: Keeping, version: Version) -> Result<Optio
     Ok(Some(store))
 }
 
-fn v2_layout(place: &Place, engine: EngineTuning) -> Result<V2Layout, StoreError> {
+fn v2_layout(place: &Place, parts: Parts, engine: EngineTuning) -> Result<V2Layout, StoreError> {
     place.clear_staging()?;
     let sc = RocksCommitment::open(&place.sc(), &place.staging(), &place.runs(), engine)?;
-    let ss = place.ss().exists().then(|| RocksStorage::open(&place.ss(), &place.staging(), engine)).transpose()?;
+    let ss = parts.ss().then(|| RocksStorage::open(&place.ss(), &place.staging(), engine)).transpose()?;
     V2Layout::open(Box::new(sc), ss.map(|ss| Box::new(ss) as Box<dyn crate::target::Storage>))
 }
 

@@ -11,14 +11,14 @@ use super::{
 };
 use crate::{
     error::Error,
-    journal::{Journal, Lock, Writes, status},
+    journal::{Job, Journal, Lock, Writes, status},
     machine::{Event, Phase, State},
     model::Version,
     plan::{Paths, Tuning},
     source::checkpoint::Standstill,
     target::Place,
 };
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The chain is back on store/v1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,11 +64,9 @@ pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, E
             "Put the target back as it was. If it is lost for good, the store/v1 database is whole: start the node on it.",
         )
     };
-    // Opening would make them.
-    for (part, is_planned) in [(place.sc(), job.plan.parts.sc()), (place.ss(), job.plan.parts.ss())] {
-        if is_planned && !part.exists() {
-            return Err(unknown(&part));
-        }
+    // Opening would make it.
+    if let Some(part) = missing_part(&place, &job)? {
+        return Err(unknown(&part));
     }
     let target = engines(&place, job.id, job.plan.parts, tuning)?;
     let of_target = match &target.sc {
@@ -167,6 +165,20 @@ pub fn forget(target: &Path) -> Result<(), Error> {
     recorder.record(&Event::Returned, &Writes::Nothing)?;
     drop((recorder, lock));
     super::abort(target)
+}
+
+/// The directory of an engine that a job has made and its target has not any more. Nothing is made.
+///
+/// # Errors
+/// There is one, and it is another job's; or a directory could not be read.
+pub fn missing_part(place: &Place, job: &Job) -> Result<Option<PathBuf>, Error> {
+    let parts = job.plan.parts;
+    for (is_planned, part) in [(parts.sc(), place.sc()), (parts.ss(), place.ss())] {
+        if is_planned && !place.is_of(&part, job.id)? {
+            return Ok(Some(part));
+        }
+    }
+    Ok(None)
 }
 
 fn open(target: &Path) -> Result<(Place, Journal, Lock), Error> {

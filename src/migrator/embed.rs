@@ -5,13 +5,13 @@ use super::{
     chain::Chain,
     entrance::Entered,
     estimate,
-    open::{assemble, begin, plan_job, refuse_aborted},
+    open::{assemble, begin, plan_job, refuse_aborted, refuse_occupied, refuse_other_plan},
     paths::resolve,
     reading::missing,
 };
 use crate::{
     error::Error,
-    journal::{Journal, Lock},
+    journal::{Job, Journal, Lock},
     machine::State,
     plan::{At, Paths, Plan, Tuning},
     source::{RetainedVersions, Source},
@@ -19,21 +19,22 @@ use crate::{
 };
 use std::{path::Path, sync::Arc};
 
-/// The state of the job in a target's directory, if there is one.
+/// The job in a target's directory and its state, if there is one.
 ///
 /// # Errors
 /// Another process works on it, or the journal is damaged.
-pub fn state(target: &Path) -> Result<Option<State>, Error> {
+pub fn found(target: &Path) -> Result<Option<(Job, State)>, Error> {
     let place = Place::new(&resolve(target));
     if !Journal::exists(&place.journal()) {
         return Ok(None);
     }
     let _lock = Lock::take(&place.journal())?;
-    Ok(Some(Journal::open(&place.journal())?.state()?))
+    let journal = Journal::open(&place.journal())?;
+    Ok(Some((journal.job()?, journal.state()?)))
 }
 
 /// Opens the job in a target's directory, or begins one, on a source that grows while it is read. Who calls holds the versions that
-/// the job needs, see [`state`]; if one is gone all the same, the job begins anew with another snapshot.
+/// the job needs, see [`found`]; if one is gone all the same, the job begins anew with another snapshot.
 ///
 /// # Errors
 /// As [`super::open`].
@@ -50,13 +51,7 @@ pub fn embed(
     let entered = || -> Entered { (source.clone(), Box::new(RetainedVersions::new(source.clone()))) };
     let lock = Lock::take(&place.journal())?;
     if !Journal::exists(&place.journal()) {
-        if let Some(occupied) = place.occupied()? {
-            return Err(Error::Blocked {
-                what: format!("{} is not empty, but there is no journal beside it", occupied.display()),
-                advice: "Without its journal a target cannot be continued. Choose an empty target directory."
-                    .to_owned(),
-            });
-        }
+        refuse_occupied(&place)?;
         let (source, feed) = entered();
         let job = plan_job(source.as_ref(), feed.as_ref(), plan)?;
         let found = Plan { at: At::Version(job.source.height), ..plan.clone() };
@@ -66,13 +61,7 @@ pub fn embed(
     }
     let journal = Journal::open(&place.journal())?;
     let job = journal.job()?;
-    let differences = job.plan.differences(plan);
-    if !differences.is_empty() {
-        return Err(Error::Blocked {
-            what: format!("the plan differs from the one this job was begun with:\n  {}", differences.join("\n  ")),
-            advice: "Nothing was changed. Give the plan the job was begun with, or abort it.".to_owned(),
-        });
-    }
+    refuse_other_plan(&job, plan)?;
     let state = journal.state()?;
     refuse_aborted(&state)?;
     let gap = missing(&state, source.as_ref())?;
@@ -84,13 +73,4 @@ pub fn embed(
     }
     migrator.chain = chain;
     Ok(migrator)
-}
-
-impl Migrator {
-    /// As a job from parts ([`Migrator::assemble`]), of this chain.
-    #[must_use]
-    pub fn of_chain(mut self, chain: Box<dyn Chain>) -> Migrator {
-        self.chain = chain;
-        self
-    }
 }

@@ -37,8 +37,8 @@ use crate::{
 use chain::{Chain, Standing};
 use std::{sync::Arc, time::Instant};
 
-pub use after::{Returned, back, finish, forget};
-pub use embed::{embed, state};
+pub use after::{Returned, back, finish, forget, missing_part};
+pub use embed::{embed, found};
 pub use entrance::{Entered, Held, Peek, checkpoint_in, peek};
 pub use estimate::{Estimate, StoreEstimate, estimate};
 pub use follow::{Following, Switch};

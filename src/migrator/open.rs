@@ -43,28 +43,13 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     let place = Place::new(&paths.target);
     let mut new = None;
     if !Journal::exists(&place.journal()) {
-        if let Some(occupied) = place.occupied()? {
-            return Err(Error::Blocked {
-                what: format!("{} is not empty, but there is no journal beside it", occupied.display()),
-                advice: "Without its journal a target cannot be continued. Choose an empty target directory, or remove this \
-                         one if you know what it is."
-                    .to_owned(),
-            });
-        }
+        refuse_occupied(&place)?;
         new = Some(prepare(paths, &place, plan, tuning)?);
     }
     let lock = Lock::take(&place.journal())?;
     let journal = Journal::open(&place.journal())?;
     let job = journal.job()?;
-    let differences = job.plan.differences(plan);
-    if !differences.is_empty() {
-        return Err(Error::Blocked {
-            what: format!("the plan differs from the one this job was begun with:\n  {}", differences.join("\n  ")),
-            advice:
-                "Nothing was changed. Run with the options the job was begun with, or choose another target directory."
-                    .to_owned(),
-        });
-    }
+    refuse_other_plan(&job, plan)?;
     let state = journal.state()?;
     refuse_aborted(&state)?;
     let known = Some(job.source.app_hash);
@@ -318,6 +303,34 @@ pub(super) fn engines(_: &Place, _: JobId, _: Parts, _: Tuning) -> Result<Target
         what: "this build of storeshift has no target engine".to_owned(),
         advice: "Build it with the default feature `rocksdb`.".to_owned(),
     })
+}
+
+/// Refuses to begin a job where engines are whose journal is gone.
+pub(super) fn refuse_occupied(place: &Place) -> Result<(), Error> {
+    if let Some(occupied) = place.occupied()? {
+        return Err(Error::Blocked {
+            what: format!("{} is not empty, but there is no journal beside it", occupied.display()),
+            advice:
+                "Without its journal a target cannot be continued. Choose an empty target directory, or remove this \
+                     one if you know what it is."
+                    .to_owned(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses to continue a job with another plan than it was begun with.
+pub(super) fn refuse_other_plan(job: &Job, plan: &Plan) -> Result<(), Error> {
+    let differences = job.plan.differences(plan);
+    if !differences.is_empty() {
+        return Err(Error::Blocked {
+            what: format!("the plan differs from the one this job was begun with:\n  {}", differences.join("\n  ")),
+            advice:
+                "Nothing was changed. Run with the options the job was begun with, or choose another target directory."
+                    .to_owned(),
+        });
+    }
+    Ok(())
 }
 
 pub(super) fn refuse_aborted(state: &State) -> Result<(), Error> {

@@ -94,29 +94,36 @@ impl Place {
     /// # Errors
     /// [`TargetError::Foreign`] if what is there is not this job's.
     pub fn claim(&self, directory: &Path, job: JobId) -> Result<(), TargetError> {
+        if self.is_of(directory, job)? {
+            return Ok(());
+        }
         let identity = directory.join(IDENTITY);
+        fs::create_dir_all(directory).map_err(io_error(directory, "create"))?;
+        // Renamed into place, so that a crash leaves a whole identity or none; the name is durable before the
+        // engine writes its first byte, so that a crash never leaves an engine without one.
+        let temporary = directory.join("storeshift.job.new");
+        fs::write(&temporary, job.to_string()).map_err(io_error(&temporary, "write"))?;
+        sync(&temporary)?;
+        fs::rename(&temporary, &identity).map_err(io_error(&identity, "rename into place"))?;
+        sync(directory)?;
+        sync(&self.root)
+    }
+
+    /// Whether an engine directory is this job's; not where there is none, or nothing in it. Nothing is made.
+    ///
+    /// # Errors
+    /// [`TargetError::Foreign`] if what is there is somebody else's.
+    pub fn is_of(&self, directory: &Path, job: JobId) -> Result<bool, TargetError> {
+        let identity = directory.join(IDENTITY);
+        let foreign = |what: String| Err(TargetError::Foreign { path: directory.to_owned(), what });
         match fs::read_to_string(&identity) {
-            Ok(text) if text.trim() == job.to_string() => Ok(()),
-            Ok(text) => Err(TargetError::Foreign {
-                path: directory.to_owned(),
-                what: format!("belongs to job {}, the journal here is of job {job}", text.trim()),
-            }),
+            Ok(text) if text.trim() == job.to_string() => Ok(true),
+            Ok(text) => foreign(format!("belongs to job {}, the journal here is of job {job}", text.trim())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if !is_empty(directory)? {
-                    return Err(TargetError::Foreign {
-                        path: directory.to_owned(),
-                        what: "has files in it but no storeshift identity: it was not made by this job".to_owned(),
-                    });
+                if is_empty(directory)? {
+                    return Ok(false);
                 }
-                fs::create_dir_all(directory).map_err(io_error(directory, "create"))?;
-                // Renamed into place, so that a crash leaves a whole identity or none; the name is durable before the
-                // engine writes its first byte, so that a crash never leaves an engine without one.
-                let temporary = directory.join("storeshift.job.new");
-                fs::write(&temporary, job.to_string()).map_err(io_error(&temporary, "write"))?;
-                sync(&temporary)?;
-                fs::rename(&temporary, &identity).map_err(io_error(&identity, "rename into place"))?;
-                sync(directory)?;
-                sync(&self.root)
+                foreign("has files in it but no storeshift identity: it was not made by this job".to_owned())
             }
             Err(error) => Err(io_error(&identity, "read")(error)),
         }

@@ -6,6 +6,7 @@ mod faults;
 #[path = "../memory/existence/judge.rs"]
 #[allow(dead_code)]
 mod judge;
+mod places;
 
 use chain::{Model, tuning};
 use std::{path::Path, time::Duration};
@@ -105,12 +106,14 @@ fn a_migration_is_carried_on_by_itself_however_often_the_node_is_restarted() {
     let places = places(dir.path());
     let mut model = Model::new(2);
     for restart in 0..12 {
-        let begin = (restart == 1).then(|| begin(false));
+        let begin = (restart > 0).then(|| begin(false));
         let store = LiveStore::open(&places, keeping(), begin).unwrap();
         assert_eq!(store.is_migrating(), restart > 0, "restart {restart}");
         model.commits(&store, 1 + restart % 4);
     }
-    let store = LiveStore::open(&places, keeping(), Some(begin(true))).unwrap();
+    // By itself, with the plan it was begun with.
+    let store = LiveStore::open(&places, keeping(), None).unwrap();
+    assert!(store.is_migrating());
     until_switched(&store, &mut model);
     model.commits(&store, 10);
     model.check(&store);
