@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     iavl::{
-        Access, NodeKey, NodeReader,
+        Access, NodeId, NodeKey, NodeReader,
         lookup::{self, KeyRange, Order, OwnedPair, Pairs},
     },
     model::{CommitInfo, StoreKey, Version, check_store_keys},
@@ -54,7 +54,7 @@ impl RootmultiLayout {
         Ok(())
     }
 
-    fn tree(&self, store: &StoreKey, version: Version) -> Result<Option<crate::iavl::NodeId>, StoreError> {
+    fn tree(&self, store: &StoreKey, version: Version) -> Result<Option<NodeId>, StoreError> {
         root_of(self, &info_of(self, version)?, store)
     }
 }
@@ -114,12 +114,7 @@ impl Layout for RootmultiLayout {
 
     fn get(&self, store: &StoreKey, version: Version, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let Some(root) = self.tree(store, version)? else { return Ok(None) };
-        let mut nodes = self.source.nodes(store, Access::Points);
-        lookup::get(&mut *nodes, root, key).map_err(|why| StoreError::Nodes {
-            store: store.clone(),
-            version,
-            why: Box::new(why),
-        })
+        value_in_tree(self.source.nodes(store, Access::Points), root, store, version, key)
     }
 
     fn pairs(
@@ -179,6 +174,18 @@ impl Layout for RootmultiLayout {
     fn source(&self) -> Option<Arc<dyn Source>> {
         Some(self.source.clone())
     }
+}
+
+/// The value of a key in the tree of a store at a version.
+pub(super) fn value_in_tree(
+    mut nodes: Box<dyn NodeReader + Send + '_>,
+    root: NodeId,
+    store: &StoreKey,
+    version: Version,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let failed = |why| StoreError::Nodes { store: store.clone(), version, why: Box::new(why) };
+    lookup::get(&mut *nodes, root, key).map_err(failed)
 }
 
 /// The pairs of a tree.

@@ -9,13 +9,13 @@
 use super::{
     StoreError,
     layout::{Layout, NewVersion, PairIter, Pruned, info_of, recorded_root, root_of},
-    rootmulti::TreePairs,
+    rootmulti::{TreePairs, value_in_tree},
 };
 use crate::{
     iavl::{
         Access, Claim, NodeId, NodeKey, NodeReader, RecordStream,
         diff::{OldTree, diff},
-        lookup::{self, KeyRange, Order, OwnedPair, Pairs},
+        lookup::{KeyRange, Order, OwnedPair, Pairs},
     },
     model::{Change, CommitInfo, StoreKey, Version, check_store_keys},
     source::StoreRoot,
@@ -184,12 +184,7 @@ impl Layout for V2Layout {
             return Ok(ss.get(store, version, key)?);
         }
         let Some(root) = self.tree(store, version)? else { return Ok(None) };
-        let mut nodes = self.sc.nodes(store, Access::Points)?;
-        lookup::get(&mut *nodes, root, key).map_err(|why| StoreError::Nodes {
-            store: store.clone(),
-            version,
-            why: Box::new(why),
-        })
+        value_in_tree(self.sc.nodes(store, Access::Points)?, root, store, version, key)
     }
 
     fn pairs(
