@@ -139,6 +139,9 @@ fn with_state_storage_alone_the_chain_stays_on_its_trees_and_the_pairs_follow_ev
         std::thread::sleep(PACE);
     }
     assert!(store.source().is_some(), "the trees of store/v1 stay the commitment");
+    // What is applied is not held any longer.
+    store.prune().unwrap();
+    assert!(store.span().unwrap().oldest > Version(50), "{:?}", store.span());
     store.stop_migrating();
     model.commits(&store, 3);
     model.check(&store);
