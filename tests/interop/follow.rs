@@ -16,9 +16,23 @@ use std::{
     process::{Child, Command, Stdio},
 };
 use storeshift::source::checkpoint::Trail;
+use tempfile::TempDir;
 
 /// Small and quick, pruned every ten versions down to forty.
 const NODE: [&str; 6] = ["-write-buffer", "48", "-keep", "40", "-pace", "15ms"];
+
+/// As that, and pruned down to five.
+const FORGETFUL: [&str; 6] = ["-write-buffer", "48", "-keep", "5", "-pace", "15ms"];
+
+/// A node at work, and a job for it that is not begun; none without Go.
+fn beside(backend: &'static str, node: &[&str]) -> Option<(TempDir, Writer, Job)> {
+    go::programs()?;
+    let dir = scratch();
+    let writer = Writer::start(&dir.path().join("node"), backend, node);
+    let job = Job::of(&writer, dir.path());
+    writer.hash(20);
+    Some((dir, writer, job))
+}
 
 /// A job that follows a node.
 struct Job {
@@ -112,13 +126,7 @@ fn go_goes_on(target: &Path, version: u64, upgrade: Option<u64>) {
 }
 
 fn followed_and_switched(backend: &'static str, more: &[&str], upgrade: Option<u64>) {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
-    let writer = Writer::start(&dir.path().join("node"), backend, &[&NODE[..], more].concat());
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
+    let Some((_dir, writer, job)) = beside(backend, &[&NODE[..], more].concat()) else { return };
     let run = job.start(&[]);
     // Long enough for the snapshot's version to be pruned.
     job.applied(160);
@@ -154,13 +162,7 @@ fn stores_that_an_upgrade_adds_drops_and_renames_meanwhile_are_followed() {
 
 #[test]
 fn a_node_that_halts_at_the_height_that_was_asked_for_is_switched_there() {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
-    let writer = Writer::start(&dir.path().join("node"), "goleveldb", &[&NODE[..], &["-halt", "150"]].concat());
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
+    let Some((_dir, writer, job)) = beside("goleveldb", &[&NODE[..], &["-halt", "150"]].concat()) else { return };
     let run = job.start(&["--switch-at", "150"]);
     let (last, hash) = writer.ended();
     assert_eq!(last, 150);
@@ -171,14 +173,8 @@ fn a_node_that_halts_at_the_height_that_was_asked_for_is_switched_there() {
 
 #[test]
 fn a_node_that_stops_early_is_waited_for_and_one_that_goes_past_the_height_is_followed_on() {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
+    let Some((dir, writer, job)) = beside("goleveldb", &[&NODE[..], &["-halt", "100"]].concat()) else { return };
     let home = dir.path().join("node");
-    let writer = Writer::start(&home, "goleveldb", &[&NODE[..], &["-halt", "100"]].concat());
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
     let run = job.start(&[]);
     job.applied(30);
     let switch = job.switch(&["--at-height", "130"]).stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -208,13 +204,7 @@ fn a_node_that_stops_early_is_waited_for_and_one_that_goes_past_the_height_is_fo
 
 #[test]
 fn a_job_that_is_killed_again_and_again_follows_on_and_no_version_is_lost() {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
-    let writer = Writer::start(&dir.path().join("node"), "goleveldb", &NODE);
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
+    let Some((_dir, writer, job)) = beside("goleveldb", &NODE) else { return };
     for kill in 1..=8 {
         let mut run = job.start(&[]);
         let before = writer.newest();
@@ -241,14 +231,7 @@ fn a_job_that_is_killed_again_and_again_follows_on_and_no_version_is_lost() {
 
 #[test]
 fn a_job_that_was_away_for_longer_than_the_node_keeps_versions_begins_anew_by_itself() {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
-    let writer =
-        Writer::start(&dir.path().join("node"), "goleveldb", &["-write-buffer", "48", "-keep", "5", "-pace", "15ms"]);
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
+    let Some((_dir, writer, job)) = beside("goleveldb", &FORGETFUL) else { return };
     ran(&mut job.command(&["--no-switch"])).expect(0, &["Caught up"]);
     writer.hash(writer.newest() + 60);
     let run = job.start(&[]);
@@ -270,14 +253,7 @@ fn a_job_that_was_away_for_longer_than_the_node_keeps_versions_begins_anew_by_it
 
 #[test]
 fn a_crash_between_letting_go_of_a_checkpoint_and_recording_the_new_epoch_begins_it_all_the_same() {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
-    let writer =
-        Writer::start(&dir.path().join("node"), "goleveldb", &["-write-buffer", "48", "-keep", "5", "-pace", "15ms"]);
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
+    let Some((_dir, writer, job)) = beside("goleveldb", &FORGETFUL) else { return };
     ran(&mut job.command(&["--no-switch"])).expect(0, &["Caught up"]);
     writer.hash(writer.newest() + 60);
     // The checkpoint that the job would go on from is gone, one that lacks what it needs is there, and nothing is recorded.
@@ -302,13 +278,7 @@ fn a_crash_between_letting_go_of_a_checkpoint_and_recording_the_new_epoch_begins
 
 #[test]
 fn a_checkpoint_that_was_done_with_and_could_not_be_removed_is_not_gone_back_to() {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
-    let writer = Writer::start(&dir.path().join("node"), "goleveldb", &NODE);
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
+    let Some((dir, writer, job)) = beside("goleveldb", &NODE) else { return };
     ran(&mut job.command(&["--no-switch"])).expect(0, &["Caught up"]);
     let trail = Trail::under(&job.target.join("checkpoint"));
     let (number, _) = trail.list().unwrap().remove(0);
@@ -331,14 +301,7 @@ fn a_checkpoint_that_was_done_with_and_could_not_be_removed_is_not_gone_back_to(
 
 #[test]
 fn a_plan_that_asks_for_a_version_is_not_begun_anew_at_another_one() {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
-    let writer =
-        Writer::start(&dir.path().join("node"), "goleveldb", &["-write-buffer", "48", "-keep", "5", "-pace", "15ms"]);
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
+    let Some((_dir, writer, job)) = beside("goleveldb", &FORGETFUL) else { return };
     let at = ["--at", &writer.newest().to_string()];
     ran(&mut job.command(&[&at[..], &["--no-switch"]].concat())).expect(0, &["Caught up"]);
     writer.hash(writer.newest() + 60);
@@ -350,14 +313,8 @@ fn a_plan_that_asks_for_a_version_is_not_begun_anew_at_another_one() {
 
 #[test]
 fn a_database_that_was_rolled_back_or_replaced_is_noticed_and_nothing_of_it_is_applied() {
-    if go::programs().is_none() {
-        return;
-    }
-    let dir = scratch();
+    let Some((dir, writer, job)) = beside("goleveldb", &[&NODE[..], &["-halt", "60"]].concat()) else { return };
     let home = dir.path().join("node");
-    let writer = Writer::start(&home, "goleveldb", &[&NODE[..], &["-halt", "60"]].concat());
-    let job = Job::of(&writer, dir.path());
-    writer.hash(20);
     let run = job.start(&[]);
     job.applied(60);
     writer.ended();

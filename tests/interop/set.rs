@@ -9,24 +9,9 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// The fixtures and the oldest version of each that can be read.
-const FIXTURES: [(&str, u64); 15] = [
-    ("small", 1),
-    ("pruned", 18),
-    ("initial", 1_000_005),
-    ("idle", 1),
-    ("idle-pruned", 28),
-    ("nofast", 1),
-    ("unflushed", 1),
-    ("legacy", 1),
-    ("legacy-holes", 27),
-    ("legacy-pruned", 18),
-    ("mixed", 1),
-    ("mixed-pruned", 28),
-    ("mixed-upgrade", 1),
-    ("mixed-clash", 24),
-    ("pebble", 1),
-];
+#[path = "../fixtures/oldest.rs"]
+mod oldest;
+use oldest::FIXTURES;
 
 /// Above so many keys a judge that walks whole trees is asked about fewer versions.
 const MANY_KEYS: u64 = 100_000;
