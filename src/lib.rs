@@ -55,7 +55,6 @@ pub mod reconcile;
 
 pub mod root_store;
 
-#[cfg(feature = "rocksdb")]
 pub mod live;
 
 pub mod cli;

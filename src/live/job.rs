@@ -3,7 +3,7 @@
 //! Owns that thread. Nothing that happens to it reaches the store but through [`super::chain`].
 
 use super::{
-    Begin,
+    Begin, Places,
     chain::{Embedded, Shared, Watcher},
 };
 use crate::{
@@ -13,10 +13,10 @@ use crate::{
     migrator::{self, Outcome, Status},
     model::Version,
     progress::Stop,
-    root_store::{Observer, RootStore},
+    root_store::{Databases, Observer, RootStore},
+    target::Engines,
 };
 use std::{
-    path::{Path, PathBuf},
     sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
     time::Duration,
@@ -47,16 +47,21 @@ pub(super) struct Job {
 
 impl Job {
     /// Starts it. Versions it needs are held before this returns.
-    pub fn start(store: &Arc<RootStore>, target: PathBuf, begin: Begin, source: &Path) -> Result<Job, Error> {
+    pub fn start(
+        store: &Arc<RootStore>,
+        databases: Arc<dyn Databases>,
+        places: &Places,
+        begin: Begin,
+    ) -> Result<Job, Error> {
         let shared = Arc::new(Shared::new(begin.switch, begin.max_pause, begin.held_versions));
         let stop = Stop::default();
         let standing: Arc<(Mutex<Standing>, Condvar)> = Arc::default();
-        hold(store, &shared, migrator::found(&target)?.as_ref().map(|(_, state)| state));
+        hold(store, &shared, migrator::found(&places.v2)?.as_ref().map(|(_, state)| state));
         let worker = Worker {
             store: store.clone(),
-            target,
+            engines: databases,
+            places: places.clone(),
             begin,
-            source: source.to_owned(),
             shared: shared.clone(),
             stop: stop.clone(),
             standing: standing.clone(),
@@ -110,9 +115,9 @@ fn hold(store: &RootStore, shared: &Shared, state: Option<&State>) {
 
 struct Worker {
     store: Arc<RootStore>,
-    target: PathBuf,
+    engines: Arc<dyn Engines>,
+    places: Places,
     begin: Begin,
-    source: PathBuf,
     shared: Arc<Shared>,
     stop: Stop,
     standing: Arc<(Mutex<Standing>, Condvar)>,
@@ -167,7 +172,7 @@ impl Worker {
 
     /// Runs the job until it ends one way or another.
     fn attempt(&self) -> Result<Outcome, Error> {
-        let state = migrator::found(&self.target)?.map(|(_, state)| state);
+        let state = migrator::found(&self.places.v2)?.map(|(_, state)| state);
         if let Some(State { phase: Phase::Done { version, .. }, .. }) = &state {
             // It is recorded although it was not known to be, and the chain went on with store/v1: whoever opens both anew decides.
             return Err(Error::Blocked {
@@ -183,7 +188,7 @@ impl Worker {
         let chain = Embedded::new(self.store.clone(), self.shared.clone(), woken, self.begin.plan.parts.sc());
         let (plan, tuning) = (&self.begin.plan, self.begin.tuning);
         self.store.observe(watcher.clone());
-        let job = migrator::embed(&self.target, plan, tuning, source, Box::new(chain));
+        let job = migrator::embed_with(&self.engines, &self.places.v2, plan, tuning, source, Box::new(chain));
         let outcome = job.and_then(|job| self.run(job));
         self.store.ignore(&watcher);
         outcome
@@ -194,7 +199,7 @@ impl Worker {
         let runtime = runtime.map_err(|error| Error::Stopped(format!("no runtime could be started: {error}")))?;
         runtime.block_on(async {
             let governor = job.governor();
-            let mut running = job.start(&self.source);
+            let mut running = job.start(&self.places.v1);
             loop {
                 tokio::select! {
                     changed = running.status.changed() => {

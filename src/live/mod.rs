@@ -17,11 +17,8 @@ use crate::{
     migrator::{self, Outcome, Status},
     model::Version,
     plan::{Parts, Plan, Tuning},
-    root_store::{Layout, LiveRocks, Options, RootStore, RootmultiLayout, StoreError, V2Layout},
-    target::{
-        Place,
-        rocks::{EngineTuning, RocksCommitment, RocksStorage},
-    },
+    root_store::{Databases, Layout, Options, RootStore, RootmultiLayout, StoreError, V2Layout},
+    target::{EngineTuning, Place},
 };
 use job::Job;
 use std::{
@@ -45,7 +42,7 @@ pub struct Places {
 pub struct Keeping {
     /// What the store keeps in memory and on disk.
     pub store: Options,
-    /// How RocksDB is opened.
+    /// How the databases are opened.
     pub engine: EngineTuning,
 }
 
@@ -103,6 +100,7 @@ pub struct LiveStore {
     // After the store, which must not prune what the job still needs when it is carried on.
     job: Option<Job>,
     places: Places,
+    databases: Arc<dyn Databases>,
 }
 
 impl Drop for LiveStore {
@@ -128,12 +126,26 @@ impl LiveStore {
     /// # Errors
     /// The store could not be opened, or it cannot be told which is of record. What goes wrong with a migration later is no error of
     /// the store.
+    #[cfg(feature = "rocksdb")]
     pub fn open(places: &Places, keeping: Keeping, begin: Option<Begin>) -> Result<LiveStore, LiveError> {
+        LiveStore::open_with(Arc::new(crate::target::rocks::RocksEngines), places, keeping, begin)
+    }
+
+    /// As `LiveStore::open`, in these databases; the journal lies in the target's directory all the same.
+    ///
+    /// # Errors
+    /// As `LiveStore::open`.
+    pub fn open_with(
+        databases: Arc<dyn Databases>,
+        places: &Places,
+        keeping: Keeping,
+        begin: Option<Begin>,
+    ) -> Result<LiveStore, LiveError> {
         let mut unfinished = None;
         match migrator::found(&places.v2)? {
             Some((job, State { phase: Phase::Done { version, .. }, .. })) => {
-                if let Some(store) = switched(places, keeping, &job, version)? {
-                    return Ok(LiveStore { job: None, store: Arc::new(store), places: places.clone() });
+                if let Some(store) = switched(databases.as_ref(), places, keeping, &job, version)? {
+                    return Ok(LiveStore { job: None, store: Arc::new(store), places: places.clone(), databases });
                 }
                 migrator::forget(&places.v2)?;
             }
@@ -141,8 +153,9 @@ impl LiveStore {
             None | Some((_, State { phase: Phase::Aborted, .. })) => {}
             Some((job, _)) => unfinished = Some(Begin { plan: job.plan, ..Begin::new() }),
         }
-        let store = Arc::new(RootStore::open_rootmulti(&places.v1, keeping.engine, keeping.store)?);
-        let mut live = LiveStore { job: None, store, places: places.clone() };
+        let database = databases.database(&places.v1, keeping.engine).map_err(StoreError::from)?;
+        let store = Arc::new(RootStore::new(Arc::new(RootmultiLayout::new(database)), keeping.store)?);
+        let mut live = LiveStore { job: None, store, places: places.clone(), databases };
         // A chain without a version has nothing to migrate yet.
         if let Some(begin) = begin.or(unfinished).filter(|_| live.latest().is_some()) {
             live.migrate(begin)?;
@@ -163,7 +176,7 @@ impl LiveStore {
             return Err(blocked("a migration is at work already"));
         }
         self.job = None;
-        self.job = Some(Job::start(&self.store, self.places.v2.clone(), begin, &self.places.v1)?);
+        self.job = Some(Job::start(&self.store, self.databases.clone(), &self.places, begin)?);
         Ok(())
     }
 
@@ -209,6 +222,7 @@ impl LiveStore {
 
 /// The store after a switch; none if store/v1 went on since, because the switch was not known to be recorded.
 fn switched(
+    databases: &dyn Databases,
     places: &Places,
     keeping: Keeping,
     job: &journal::Job,
@@ -223,8 +237,8 @@ fn switched(
     if let Some(part) = migrator::missing_part(&place, job)? {
         return Err(lost(&part).into());
     }
-    let v2 = v2_layout(&place, job.plan.parts, keeping.engine)?;
-    let older = v1_layout(&places.v1, keeping.engine)?;
+    let v2 = v2_layout(databases, &place, job.plan.parts, keeping.engine)?;
+    let older = v1_layout(databases, &places.v1, keeping.engine)?;
     let stands_at = |layout: &dyn Layout| Ok::<_, StoreError>(layout.latest()?.unwrap_or_default());
     if stands_at(&v2)? < version {
         return Err(lost(place.root()).into());
@@ -253,17 +267,26 @@ fn switched(
     Ok(Some(store))
 }
 
-fn v2_layout(place: &Place, parts: Parts, engine: EngineTuning) -> Result<V2Layout, StoreError> {
+fn v2_layout(
+    databases: &dyn Databases,
+    place: &Place,
+    parts: Parts,
+    engine: EngineTuning,
+) -> Result<V2Layout, StoreError> {
     place.clear_staging()?;
-    let sc = RocksCommitment::open(&place.sc(), &place.staging(), &place.runs(), engine)?;
-    let ss = parts.ss().then(|| RocksStorage::open(&place.ss(), &place.staging(), engine)).transpose()?;
-    V2Layout::open(Box::new(sc), ss.map(|ss| Box::new(ss) as Box<dyn crate::target::Storage>))
+    let sc = databases.commitment(place, engine)?;
+    let ss = parts.ss().then(|| databases.storage(place, engine)).transpose()?;
+    V2Layout::open(sc, ss)
 }
 
 /// store/v1, if it is still there. It is opened for writing, so that no node is started on it by mistake, and nothing is written.
-fn v1_layout(path: &Path, engine: EngineTuning) -> Result<Option<RootmultiLayout>, StoreError> {
-    if !path.join("CURRENT").exists() {
+fn v1_layout(
+    databases: &dyn Databases,
+    path: &Path,
+    engine: EngineTuning,
+) -> Result<Option<RootmultiLayout>, StoreError> {
+    if !databases.is_there(path) {
         return Ok(None);
     }
-    Ok(Some(RootmultiLayout::new(Arc::new(LiveRocks::open(path, engine)?))))
+    Ok(Some(RootmultiLayout::new(databases.database(path, engine)?)))
 }

@@ -6,7 +6,7 @@
 use super::{
     Recorder,
     entrance::enter_still,
-    open::{engines, no_job},
+    open::{built_in, no_job, open_engines},
     paths::{resolve, resolved},
 };
 use crate::{
@@ -68,7 +68,7 @@ pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, E
     if let Some(part) = missing_part(&place, &job)? {
         return Err(unknown(&part));
     }
-    let target = engines(&place, job.id, job.plan.parts, tuning)?;
+    let target = open_engines(built_in()?.as_ref(), &place, job.id, job.plan.parts, tuning)?;
     let of_target = match &target.sc {
         Some(sc) => sc.commit_info(switched)?.map(|info| info.app_hash()),
         None => None,

@@ -5,7 +5,7 @@ use super::{
     chain::Chain,
     entrance::Entered,
     estimate,
-    open::{assemble, begin, plan_job, refuse_aborted, refuse_occupied, refuse_other_plan},
+    open::{assemble, begin, built_in, plan_job, refuse_aborted, refuse_occupied, refuse_other_plan},
     paths::resolve,
     reading::missing,
 };
@@ -15,7 +15,7 @@ use crate::{
     machine::State,
     plan::{At, Paths, Plan, Tuning},
     source::{RetainedVersions, Source},
-    target::Place,
+    target::{Engines, Place},
 };
 use std::{path::Path, sync::Arc};
 
@@ -45,6 +45,21 @@ pub fn embed(
     source: Arc<dyn Source>,
     chain: Box<dyn Chain>,
 ) -> Result<Migrator, Error> {
+    embed_with(&built_in()?, target, plan, tuning, source, chain)
+}
+
+/// As [`embed`], with a target of these engines.
+///
+/// # Errors
+/// As [`super::open`].
+pub fn embed_with(
+    engines: &Arc<dyn Engines>,
+    target: &Path,
+    plan: &Plan,
+    tuning: Tuning,
+    source: Arc<dyn Source>,
+    chain: Box<dyn Chain>,
+) -> Result<Migrator, Error> {
     plan.check()?;
     tuning.check()?;
     let place = Place::new(&resolve(target));
@@ -67,7 +82,7 @@ pub fn embed(
     let gap = missing(&state, source.as_ref())?;
     // Of a snapshot that cannot be gone on with nothing need be recognised: what comes of it is wiped.
     let known = gap.is_none().then(&entered);
-    let mut migrator = assemble(place, known, journal, job, tuning, lock)?;
+    let mut migrator = assemble(engines, place, known, journal, job, tuning, lock)?;
     if let Some((version, what)) = gap {
         migrator.renew(entered(), None, &format!("version {version}, {what}, was pruned while the job was away"))?;
     }

@@ -32,17 +32,17 @@ use crate::{
     plan::Tuning,
     progress::{Counts, Progress, Stop, raise},
     source::{Feed, RetainedVersions, Source, SourceError, checkpoint::Checkpoint},
-    target::Target,
+    target::{Engines, Target},
 };
 use chain::{Chain, Standing};
 use std::{sync::Arc, time::Instant};
 
 pub use after::{Returned, back, finish, forget, missing_part};
-pub use embed::{embed, found};
+pub use embed::{embed, embed_with, found};
 pub use entrance::{Entered, Held, Peek, checkpoint_in, peek};
 pub use estimate::{Estimate, StoreEstimate, estimate};
 pub use follow::{Following, Switch};
-pub use open::{abort, inspect, open};
+pub use open::{abort, inspect, open, open_with};
 pub use recorder::Recorder;
 pub use running::Running;
 pub use status::{Limited, Status, Wait};
@@ -81,6 +81,7 @@ pub struct Migrator {
     stop: Stop,
     governor: Governor,
     place: Option<crate::target::Place>,
+    engines: Option<Arc<dyn Engines>>,
     checkpoint: Option<(Checkpoint, IsNew)>,
     /// The switch is being recorded.
     is_sealed: bool,
@@ -152,6 +153,7 @@ impl Migrator {
             stop,
             governor,
             place: None,
+            engines: None,
             checkpoint: None,
             is_sealed: false,
             _held: None,

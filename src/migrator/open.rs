@@ -20,7 +20,7 @@ use crate::{
     phases,
     plan::{At, Parts, Paths, Plan, Tuning},
     source::{self, Feed, RetainedVersions, Source, checkpoint::Trail},
-    target::{Place, Target},
+    target::{EngineTuning, Engines, Place, Target},
 };
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -31,6 +31,14 @@ use std::{fs, io, path::Path, sync::Arc};
 /// # Errors
 /// The plan cannot be carried out, differs from the one the job was begun with, or what is there is not this job's.
 pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Error> {
+    open_with(&built_in()?, paths, plan, tuning)
+}
+
+/// As [`open`], with a target of these engines.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(engines: &Arc<dyn Engines>, paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Error> {
     plan.check()?;
     tuning.check()?;
     let paths = &resolved(paths)?;
@@ -57,7 +65,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
         // Nothing is left to be read from it, an operator may well have removed it by now, and reading a snapshot takes a while.
         let is_snapshot = source::snapshot::recognises(&paths.source);
         let entered = if is_snapshot { None } else { enter(&paths.source, paths, &job.plan, known, tuning).ok() };
-        return assemble(place, entered, journal, job, tuning, lock);
+        return assemble(engines, place, entered, journal, job, tuning, lock);
     }
     let (reading, entered) = match new {
         Some(prepared) => prepared,
@@ -79,7 +87,7 @@ pub fn open(paths: &Paths, plan: &Plan, tuning: Tuning) -> Result<Migrator, Erro
     if let Some((version, what)) = gap.filter(|_| !tuning.follow) {
         return Err(reading::pruned(version, what));
     }
-    let mut migrator = assemble(place.clone(), Some(entered), journal, job, tuning, lock)?;
+    let mut migrator = assemble(engines, place.clone(), Some(entered), journal, job, tuning, lock)?;
     let Some(Taken { trail, number, checkpoint }) = reading.checkpoint else {
         if !source::snapshot::recognises(&paths.source) {
             let database = paths.source.clone();
@@ -157,7 +165,7 @@ pub fn inspect(target: &Path, source: Option<&Paths>, tuning: Tuning) -> Result<
         let peek = entrance::look(paths, &job.plan, Some(job.source.app_hash), tuning)?;
         (entered, held) = (Some((peek.source, peek.feed)), Some(peek.held));
     }
-    let mut migrator = assemble(place, entered, journal, job, tuning, lock)?;
+    let mut migrator = assemble(&built_in()?, place, entered, journal, job, tuning, lock)?;
     migrator._held = held;
     Ok(migrator)
 }
@@ -247,6 +255,7 @@ pub(super) fn begin(place: &Place, job: &Job, checkpoint: Option<&Path>) -> Resu
 }
 
 pub(super) fn assemble(
+    engines: &Arc<dyn Engines>,
     place: Place,
     source: Option<Entered>,
     journal: Journal,
@@ -266,7 +275,7 @@ pub(super) fn assemble(
         }
         place.clear_staging()?;
     }
-    let target = engines(&place, job.id, job.plan.parts, tuning)?;
+    let target = open_engines(engines.as_ref(), &place, job.id, job.plan.parts, tuning)?;
     let mut migrator = match source {
         Some((source, feed)) => Migrator::assemble_with(source, feed, target, journal, tuning)?,
         None => {
@@ -276,29 +285,42 @@ pub(super) fn assemble(
         }
     };
     migrator.place = Some(place);
+    migrator.engines = Some(engines.clone());
     migrator._lock = Some(lock);
     Ok(migrator)
 }
 
-#[cfg(feature = "rocksdb")]
-pub(super) fn engines(place: &Place, job: JobId, parts: Parts, tuning: Tuning) -> Result<Target, Error> {
-    use crate::target::rocks::{EngineTuning, RocksCommitment, RocksStorage};
+/// Opens what the plan has of a target, in directories that are this job's.
+pub(super) fn open_engines(
+    engines: &dyn Engines,
+    place: &Place,
+    job: JobId,
+    parts: Parts,
+    tuning: Tuning,
+) -> Result<Target, Error> {
     let engine =
         EngineTuning { cache: tuning.engine_cache(), write_buffer: tuning.engine_cache(), jobs: tuning.workers };
     let mut target = Target { sc: None, ss: None };
     if parts.sc() {
         place.claim(&place.sc(), job)?;
-        target.sc = Some(Box::new(RocksCommitment::open(&place.sc(), &place.staging(), &place.runs(), engine)?));
+        target.sc = Some(engines.commitment(place, engine)?);
     }
     if parts.ss() {
         place.claim(&place.ss(), job)?;
-        target.ss = Some(Box::new(RocksStorage::open(&place.ss(), &place.staging(), engine)?));
+        target.ss = Some(engines.storage(place, engine)?);
     }
     Ok(target)
 }
 
+/// The engines this build has.
+#[cfg(feature = "rocksdb")]
+#[expect(clippy::unnecessary_wraps, reason = "another build has none")]
+pub(super) fn built_in() -> Result<Arc<dyn Engines>, Error> {
+    Ok(Arc::new(crate::target::rocks::RocksEngines))
+}
+
 #[cfg(not(feature = "rocksdb"))]
-pub(super) fn engines(_: &Place, _: JobId, _: Parts, _: Tuning) -> Result<Target, Error> {
+pub(super) fn built_in() -> Result<Arc<dyn Engines>, Error> {
     Err(Error::Blocked {
         what: "this build of storeshift has no target engine".to_owned(),
         advice: "Build it with the default feature `rocksdb`.".to_owned(),

@@ -3,7 +3,7 @@
 //! Owns the order in which that happens. The journal goes first here, because what it says is that nothing of the target counts
 //! any more: a crash before the target is wiped finds that out and wipes it.
 
-use super::{Migrator, entrance::Entered, open::engines};
+use super::{Migrator, entrance::Entered, open::open_engines};
 use crate::{
     error::Error,
     journal::{Job, Writes},
@@ -18,7 +18,7 @@ use std::sync::atomic::Ordering;
 impl Migrator {
     /// Begins the next epoch with what was opened, for a reason.
     pub(super) fn renew(&mut self, entered: Entered, checkpoint: Option<Checkpoint>, why: &str) -> Result<(), Error> {
-        let Some(place) = self.place.clone() else {
+        let (Some(place), Some(engines)) = (self.place.clone(), self.engines.clone()) else {
             return Err(Error::Invariant("a job that was assembled from parts cannot begin anew by itself"));
         };
         if let At::Version(version) = self.job.plan.at {
@@ -41,7 +41,7 @@ impl Migrator {
         self.target = Target { sc: None, ss: None };
         place.wipe()?;
         place.clear_staging()?;
-        self.target = engines(&place, job.id, job.plan.parts, self.tuning)?;
+        self.target = open_engines(engines.as_ref(), &place, job.id, job.plan.parts, self.tuning)?;
         (self.source, self.feed, self.job) = (source, feed, job);
         self.chain.renewed(&self.job);
         self.checkpoint = checkpoint.map(|checkpoint| (checkpoint, true));

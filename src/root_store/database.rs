@@ -3,12 +3,25 @@
 use crate::{
     iavl::Access,
     source::{Engine, Pair, PointReader, Scan, SourceError},
-    target::{Outage, TargetError},
+    target::{EngineTuning, Engines, Outage, TargetError},
 };
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
+
+/// Opens the databases a node's state lies in, before a migration and after it.
+pub trait Databases: Engines {
+    /// Whether there is a database of store/v1 at this path.
+    fn is_there(&self, path: &Path) -> bool;
+
+    /// The database of store/v1 at this path, made if it is not there.
+    ///
+    /// # Errors
+    /// The engine could not open it; somebody else may have it open.
+    fn database(&self, path: &Path, tuning: EngineTuning) -> Result<Arc<dyn Database>, TargetError>;
+}
 
 /// Keys that are set, or removed where there is no value.
 pub type Batch = Vec<(Vec<u8>, Option<Vec<u8>>)>;
@@ -134,12 +147,22 @@ pub use on_disk::LiveRocks;
 
 #[cfg(feature = "rocksdb")]
 mod on_disk {
-    use super::{Access, Batch, Database, Engine, PointReader, Scan, SourceError, TargetError};
+    use super::{Access, Batch, Database, Databases, Engine, PointReader, Scan, SourceError, TargetError};
     use crate::{
         source::rocks::Rocks,
-        target::rocks::{EngineTuning, RocksDatabase},
+        target::rocks::{EngineTuning, RocksDatabase, RocksEngines},
     };
-    use std::path::Path;
+    use std::{path::Path, sync::Arc};
+
+    impl Databases for RocksEngines {
+        fn is_there(&self, path: &Path) -> bool {
+            path.join("CURRENT").exists()
+        }
+
+        fn database(&self, path: &Path, tuning: EngineTuning) -> Result<Arc<dyn Database>, TargetError> {
+            Ok(Arc::new(LiveRocks::open(path, tuning)?))
+        }
+    }
 
     /// A RocksDB directory that this process reads and writes.
     pub struct LiveRocks {

@@ -37,7 +37,7 @@ pub use crate::iavl::lookup::{Order, OwnedPair};
 pub use changeset::{ChangeSet, StoreUpgrades};
 #[cfg(feature = "rocksdb")]
 pub use database::LiveRocks;
-pub use database::{Batch, Database, MemoryDatabase};
+pub use database::{Batch, Database, Databases, MemoryDatabase};
 pub use error::{Span, StoreError};
 pub use layout::{GrownStore, Layout, NewVersion, PairIter, Pruned};
 pub use observer::Observer;

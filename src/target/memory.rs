@@ -9,30 +9,47 @@ use crate::{
 };
 use std::{
     collections::BTreeMap,
+    fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-/// Counts writes and makes all fail from a chosen one on. Shared by everything that "dies" together.
-#[derive(Clone, Debug)]
+/// Counts writes and makes all fail from a chosen one on, or whichever it is told to. Shared by everything that "dies" together.
+#[derive(Clone)]
 pub struct Outage {
     left: Arc<AtomicU64>,
     seen: Arc<AtomicU64>,
+    asked: Option<Asked>,
+}
+
+/// Is asked at each write whether it happens. May take its time, or panic.
+type Asked = Arc<dyn Fn() -> bool + Send + Sync>;
+
+impl fmt::Debug for Outage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outage").field("left", &self.left).field("seen", &self.seen).finish_non_exhaustive()
+    }
 }
 
 impl Outage {
     /// Lets `writes` writes through.
     #[must_use]
     pub fn after(writes: u64) -> Outage {
-        Outage { left: Arc::new(AtomicU64::new(writes)), seen: Arc::default() }
+        Outage { left: Arc::new(AtomicU64::new(writes)), seen: Arc::default(), asked: None }
     }
 
     /// Never.
     #[must_use]
     pub fn never() -> Outage {
         Outage::after(u64::MAX)
+    }
+
+    /// Asks at each write whether it happens, before anything is locked for it.
+    #[must_use]
+    pub fn asking(asked: impl Fn() -> bool + Send + Sync + 'static) -> Outage {
+        Outage { asked: Some(Arc::new(asked)), ..Outage::never() }
     }
 
     /// Writes asked for so far.
@@ -45,6 +62,9 @@ impl Outage {
     #[must_use]
     pub fn lets_through(&self) -> bool {
         self.seen.fetch_add(1, Ordering::SeqCst);
+        if self.asked.as_ref().is_some_and(|asked| !asked()) {
+            return false;
+        }
         self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
     }
 

@@ -6,6 +6,7 @@
 //! repeatable: writing the same thing twice leaves the same bytes.
 
 pub mod commit_info;
+mod engines;
 mod error;
 mod memory;
 mod pairs;
@@ -19,6 +20,7 @@ use crate::{
     model::{ChangeRef, CommitInfo, StoreKey, Version},
 };
 
+pub use engines::{EngineTuning, Engines};
 pub use error::TargetError;
 pub use memory::{MemoryCommitment, MemoryStorage, Outage};
 pub use pairs::{drop_pairs, write_real_changes};

@@ -3,5 +3,5 @@
 
 mod damage;
 mod histories;
-mod judge;
+pub(crate) mod judge;
 mod stores;

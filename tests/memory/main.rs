@@ -13,6 +13,7 @@ mod histories;
 mod journal;
 mod large;
 mod layers;
+mod live;
 mod machine;
 mod prefixes;
 mod proofs;

@@ -13,13 +13,27 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::TargetError;
+use super::{Commitment, Engines, Place, Storage, TargetError};
 use std::path::Path;
 
+pub use super::EngineTuning;
 pub use commitment::RocksCommitment;
 pub use database::RocksDatabase;
-pub use options::EngineTuning;
 pub use storage::RocksStorage;
+
+/// RocksDB's engines, in the directories of the target.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RocksEngines;
+
+impl Engines for RocksEngines {
+    fn commitment(&self, place: &Place, tuning: EngineTuning) -> Result<Box<dyn Commitment>, TargetError> {
+        Ok(Box::new(RocksCommitment::open(&place.sc(), &place.staging(), &place.runs(), tuning)?))
+    }
+
+    fn storage(&self, place: &Place, tuning: EngineTuning) -> Result<Box<dyn Storage>, TargetError> {
+        Ok(Box::new(RocksStorage::open(&place.ss(), &place.staging(), tuning)?))
+    }
+}
 
 /// An error of RocksDB with the directory and what was being done.
 fn engine_error(path: &Path, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {

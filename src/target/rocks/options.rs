@@ -1,24 +1,8 @@
 //! How the target's RocksDB directories are tuned. Layout is fixed by the format; this is about speed and memory only.
 
 use super::table::TableOptions;
+use crate::target::EngineTuning;
 use rocksdb::{BlockBasedOptions, Cache, DBCompressionType, LogLevel, LruCacheOptions, Options};
-
-/// Bounds for one engine.
-#[derive(Clone, Copy, Debug)]
-pub struct EngineTuning {
-    /// Bytes of block cache.
-    pub cache: usize,
-    /// Bytes of one memtable.
-    pub write_buffer: usize,
-    /// Threads for flushes and compactions.
-    pub jobs: usize,
-}
-
-impl Default for EngineTuning {
-    fn default() -> EngineTuning {
-        EngineTuning { cache: 32 << 20, write_buffer: 16 << 20, jobs: 2 }
-    }
-}
 
 /// The engine compacts by its own rules.
 pub(super) const COMPACTING: [(&str, &str); 1] = [("disable_auto_compactions", "false")];

@@ -1,0 +1,7 @@
+//! A node whose state migrates itself, with its databases in memory: whatever happens to the migration, commits go on.
+
+#[path = "../live/chain.rs"]
+mod chain;
+mod faults;
+
+use crate::existence::judge;
