@@ -30,6 +30,7 @@ println!("{:?}", job.run()?);
 )]
 #![cfg_attr(test, allow(clippy::print_stdout, clippy::print_stderr))]
 
+pub mod disk;
 pub mod model;
 
 pub mod plan;

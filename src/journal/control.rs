@@ -6,12 +6,15 @@
 //! neither file counts unless it belongs to the user of this process or to root; and the control file and its directory not if
 //! a group or others may write them.
 
-use crate::plan::Yielding;
+use crate::{
+    disk::{self, Making},
+    plan::Yielding,
+};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use std::{
     fs::{self, File, Metadata, OpenOptions},
-    io::{self, Read as _, Write as _},
+    io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -156,15 +159,12 @@ pub fn change(directory: &Path, change: impl FnOnce(&mut Control)) -> Result<Con
     text.push(b'\n');
     let temporary = directory.join("control.json.new");
     // A file of that name that a crash left would keep its owner and mode.
-    match fs::remove_file(&temporary) {
+    match disk::remove(&temporary) {
         Err(found) if found.kind() != io::ErrorKind::NotFound => return Err(error("replace")(found)),
         _ => {}
     }
-    let mut options = OpenOptions::new();
-    // Readable for whoever may look into the directory, whatever the umask lets a group write.
-    let mut file = options.write(true).create_new(true).mode(0o644).open(&temporary).map_err(error("create"))?;
-    file.write_all(&text).and_then(|()| file.sync_all()).map_err(error("write"))?;
-    fs::rename(&temporary, &path).and_then(|()| held.sync_all()).map_err(error("replace"))?;
+    disk::write(&temporary, Making::New, &text).map_err(error("write"))?;
+    disk::rename(&temporary, &path).and_then(|()| disk::sync(directory)).map_err(error("replace"))?;
     Ok(control)
 }
 

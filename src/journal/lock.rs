@@ -1,9 +1,9 @@
 //! One owner at a time: an operating-system lock that dies with its process.
 
 use super::JournalError;
+use crate::disk;
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    os::unix::fs::DirBuilderExt as _,
     path::Path,
     time::Duration,
 };
@@ -26,12 +26,7 @@ impl Lock {
     pub fn take(directory: &Path) -> Result<Lock, JournalError> {
         let path = directory.join(NAME);
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
-        // Not for a group to write, whatever the umask is: what lies there is trusted (`control`).
-        std::fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o755)
-            .create(directory)
-            .map_err(error("create the directory of"))?;
+        disk::make_directories(directory).map_err(error("create the directory of"))?;
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(error("open"))?;
         // `status` looks at the lock by sharing it for a moment, which must not look like an owner.
         for _ in 0..PATIENCE {

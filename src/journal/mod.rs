@@ -3,6 +3,7 @@
 //! Owns its file, its lock and its formats. Takes events and new states from the driver, hands the state back after a
 //! restart. Every transaction is committed in two phases and synced, and the whole file is checked when it is opened.
 
+mod backend;
 pub mod codec;
 pub mod control;
 mod error;
@@ -13,6 +14,7 @@ pub mod status;
 mod switch;
 
 use crate::{
+    disk::{self, DiskFile, Making},
     iavl::SpineNode,
     machine::{Event, State},
     model::{Chunk, ChunkId, ChunkSet, Manifest, Restored},
@@ -20,7 +22,6 @@ use crate::{
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    fs,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
@@ -83,18 +84,19 @@ impl Journal {
         let path = directory.join(FILE);
         let temporary = directory.join("journal.redb.new");
         let io = |doing| move |source| JournalError::Io { path: directory.join(FILE), doing, source };
-        if let Err(error) = fs::remove_file(&temporary)
+        if let Err(error) = disk::remove(&temporary)
             && error.kind() != std::io::ErrorKind::NotFound
         {
             return Err(io("remove what is left of")(error));
         }
-        let database = builder().create(&temporary).map_err(|error| open_error(&temporary, error))?;
+        let file = disk::make(&temporary, Making::New).map_err(io("create"))?;
+        let database = on_file(&temporary, file)?;
         Journal::born(&database, job, state)?;
         database.close().map_err(|error| open_error(&temporary, error))?;
         // The rename is what gives birth: before it there is no job, after it there is a whole one. Both directories are
         // synced, so that a power cut cannot take the name back once engines have been created.
-        fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io("sync"))?;
-        fs::rename(&temporary, &path).map_err(io("rename"))?;
+        disk::sync(&temporary).map_err(io("sync"))?;
+        disk::rename(&temporary, &path).map_err(io("rename"))?;
         sync_directory(directory)?;
         if let Some(parent) = directory.parent() {
             sync_directory(parent)?;
@@ -126,7 +128,12 @@ impl Journal {
     /// It is locked, damaged, or of a newer release.
     pub fn open(directory: &Path) -> Result<Journal, JournalError> {
         let path = directory.join(FILE);
-        let database = builder().open(&path).map_err(|error| open_error(&path, error))?;
+        let io = |source| JournalError::Io { path: path.clone(), doing: "open", source };
+        let file = disk::open(&path).map_err(io)?;
+        if file.len().map_err(io)? == 0 {
+            return Err(JournalError::Damaged { path, what: "it is empty".to_owned() });
+        }
+        let database = on_file(&path, file)?;
         Journal::check(database, Some(directory.to_owned()))
     }
 
@@ -408,7 +415,7 @@ impl Journal {
         let beside = ["status.json", "status.json.new", "switch.json", "switch.json.new"];
         for name in beside.into_iter().chain(control::FILES).chain([FILE]) {
             let path = directory.join(name);
-            match fs::remove_file(&path) {
+            match disk::remove(&path) {
                 Ok(()) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
                 Err(source) => return Err(JournalError::Io { path, doing: "remove", source }),
@@ -416,6 +423,15 @@ impl Journal {
         }
         sync_directory(&directory)
     }
+}
+
+/// Makes or opens a database in a file; an empty one is made.
+fn on_file(path: &Path, file: Box<dyn DiskFile>) -> Result<Database, JournalError> {
+    let io = |source| JournalError::Io { path: path.to_owned(), doing: "lock", source };
+    if !file.try_lock().map_err(io)? {
+        return Err(JournalError::Locked(path.to_owned()));
+    }
+    builder().create_with_backend(backend::Backend(file)).map_err(|error| open_error(path, error))
 }
 
 fn builder() -> Builder {
@@ -458,11 +474,7 @@ fn restored_place(chunk: ChunkId) -> String {
 }
 
 fn sync_directory(path: &Path) -> Result<(), JournalError> {
-    fs::File::open(path).and_then(|directory| directory.sync_all()).map_err(|source| JournalError::Io {
-        path: path.to_owned(),
-        doing: "sync",
-        source,
-    })
+    disk::sync(path).map_err(|source| JournalError::Io { path: path.to_owned(), doing: "sync", source })
 }
 
 fn open_error(path: &Path, error: redb::DatabaseError) -> JournalError {

@@ -3,8 +3,9 @@
 //! It decides nothing. If it is missing or old, only what is shown is.
 
 use super::JournalError;
+use crate::disk::{self, Making};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fs, io::Write as _, path::Path};
+use std::{fs, path::Path};
 
 const NAME: &str = "status.json";
 
@@ -18,11 +19,10 @@ pub fn write<T: Serialize>(directory: &Path, status: &T) -> Result<(), JournalEr
     let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
     let mut text = serde_json::to_vec_pretty(status).map_err(|e| JournalError::Database(e.to_string()))?;
     text.push(b'\n');
-    let mut file = fs::File::create(&temporary).map_err(error("create"))?;
-    file.write_all(&text).map_err(error("write"))?;
     // Not synced: after a power cut the journal tells the same, and the next run writes a new one.
-    drop(file);
-    fs::rename(&temporary, &path).map_err(error("replace"))
+    let made = disk::make(&temporary, Making::Anew).map_err(error("create"))?;
+    made.write_at(0, &text).map_err(error("write"))?;
+    disk::rename(&temporary, &path).map_err(error("replace"))
 }
 
 /// Reads the status file of a journal directory; none if there is no readable one.

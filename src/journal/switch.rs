@@ -4,8 +4,9 @@
 //! somebody has to ask again.
 
 use super::JournalError;
+use crate::disk::{self, Making};
 use serde::{Deserialize, Serialize};
-use std::{fs, io, io::Write as _, path::Path};
+use std::{fs, io, path::Path};
 
 const NAME: &str = "switch.json";
 const FORMAT: u32 = 1;
@@ -54,11 +55,10 @@ impl SwitchRequest {
         let temporary = directory.join("switch.json.new");
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
         let text = serde_json::to_vec_pretty(self).map_err(|e| JournalError::Database(e.to_string()))?;
-        let mut file = fs::File::create(&temporary).map_err(error("create"))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(error("write"))?;
-        fs::rename(&temporary, directory.join(NAME)).map_err(error("replace"))?;
-        fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(error("sync"))
+        disk::write(&temporary, Making::Anew, &text).map_err(error("write"))?;
+        disk::rename(&temporary, &directory.join(NAME)).map_err(error("replace"))?;
+        disk::sync(directory).map_err(error("sync"))
     }
 
     /// The request beside the journal in this directory, if there is one.
@@ -91,7 +91,7 @@ impl SwitchRequest {
     pub fn remove(directory: &Path) -> Result<(), JournalError> {
         for name in ["switch.json.new", NAME] {
             let path = directory.join(name);
-            match fs::remove_file(&path) {
+            match disk::remove(&path) {
                 Err(source) if source.kind() != io::ErrorKind::NotFound => {
                     return Err(JournalError::Io { path, doing: "remove", source });
                 }

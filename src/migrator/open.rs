@@ -13,6 +13,7 @@ use super::{
     still::Still,
 };
 use crate::{
+    disk,
     error::Error,
     journal::{Job, Journal, JournalError, Lock, SourceIdentity},
     machine::{Event, Phase, State},
@@ -216,11 +217,11 @@ fn leave(place: &Place, root_too: bool) {
     // A job that was never born may have been paused, too.
     let _ = crate::journal::SwitchRequest::remove(&place.journal());
     for name in ["lock", crate::journal::control::NAME] {
-        let _ = fs::remove_file(place.journal().join(name));
+        let _ = disk::remove(&place.journal().join(name));
     }
-    let _ = fs::remove_dir(place.journal());
+    let _ = disk::remove_directory(&place.journal());
     if root_too {
-        let _ = fs::remove_dir(place.root());
+        let _ = disk::remove_directory(place.root());
     }
 }
 

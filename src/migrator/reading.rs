@@ -5,6 +5,7 @@
 
 use super::entrance::Entered;
 use crate::{
+    disk,
     error::Error,
     journal::Journal,
     machine::{Phase, State},
@@ -166,7 +167,7 @@ impl Drop for Held {
             tracing::warn!(%error, "a checkpoint that is not needed any more could not be removed");
         }
         // Only those that are empty go.
-        self.1.iter().for_each(|directory| drop(fs::remove_dir(directory)));
+        self.1.iter().for_each(|directory| drop(disk::remove_directory(directory)));
     }
 }
 

@@ -5,7 +5,10 @@
 //! in `checkpoint/` is made and removed where sources are read.
 
 use super::TargetError;
-use crate::model::JobId;
+use crate::{
+    disk::{self, Making},
+    model::JobId,
+};
 use std::{
     fs, io,
     path::{Path, PathBuf},
@@ -98,13 +101,12 @@ impl Place {
             return Ok(());
         }
         let identity = directory.join(IDENTITY);
-        fs::create_dir_all(directory).map_err(io_error(directory, "create"))?;
+        disk::make_directories(directory).map_err(io_error(directory, "create"))?;
         // Renamed into place, so that a crash leaves a whole identity or none; the name is durable before the
         // engine writes its first byte, so that a crash never leaves an engine without one.
         let temporary = directory.join("storeshift.job.new");
-        fs::write(&temporary, job.to_string()).map_err(io_error(&temporary, "write"))?;
-        sync(&temporary)?;
-        fs::rename(&temporary, &identity).map_err(io_error(&identity, "rename into place"))?;
+        disk::write(&temporary, Making::Anew, job.to_string().as_bytes()).map_err(io_error(&temporary, "write"))?;
+        disk::rename(&temporary, &identity).map_err(io_error(&identity, "rename into place"))?;
         sync(directory)?;
         sync(&self.root)
     }
@@ -136,7 +138,7 @@ impl Place {
     pub fn clear_staging(&self) -> Result<(), TargetError> {
         let staging = self.staging();
         remove(&staging)?;
-        fs::create_dir_all(&staging).map_err(io_error(&staging, "create"))
+        disk::make_directories(&staging).map_err(io_error(&staging, "create"))
     }
 
     /// Removes what is of no use once everything is in the engines.
@@ -179,7 +181,7 @@ fn is_empty(directory: &Path) -> Result<bool, TargetError> {
 }
 
 fn remove(directory: &Path) -> Result<(), TargetError> {
-    match fs::remove_dir_all(directory) {
+    match disk::remove_all(directory) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(io_error(directory, "remove")(error)),
@@ -187,7 +189,7 @@ fn remove(directory: &Path) -> Result<(), TargetError> {
 }
 
 fn sync(path: &Path) -> Result<(), TargetError> {
-    fs::File::open(path).and_then(|file| file.sync_all()).map_err(io_error(path, "sync"))
+    disk::sync(path).map_err(io_error(path, "sync"))
 }
 
 pub(super) fn io_error(path: &Path, doing: &'static str) -> impl FnOnce(io::Error) -> TargetError {

@@ -2,6 +2,7 @@
 //! of the node's files it opens read-only.
 
 use super::{CheckpointError, Help, Request, error::io, pass::first_log};
+use crate::disk::{self, Appender, Making};
 use std::{
     collections::BTreeMap,
     fs::{self, File},
@@ -56,7 +57,7 @@ impl<'a> Files<'a> {
         self.heed_end()?;
         let (from, to) = (self.request.source.join(name), self.request.into.join(name));
         if self.refused.is_none() {
-            match fs::hard_link(&from, &to) {
+            match disk::link(&from, &to) {
                 Ok(()) => {
                     let there = fs::symlink_metadata(&to).map_err(io(&to, "look at"))?;
                     if there.is_file() {
@@ -66,7 +67,7 @@ impl<'a> Files<'a> {
                         });
                     }
                     // A symbolic link was linked, and not what it points to.
-                    fs::remove_file(&to).map_err(io(&to, "remove"))?;
+                    disk::remove(&to).map_err(io(&to, "remove"))?;
                     return self.copy_table(number, name, size);
                 }
                 Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Got::Gone),
@@ -101,7 +102,7 @@ impl<'a> Files<'a> {
             return Ok(Got::Odd(length));
         }
         if let Some(earlier) = self.same_in_earlier(number, name, &found)
-            && fs::hard_link(&earlier, to).is_ok()
+            && disk::link(&earlier, to).is_ok()
         {
             return Ok(Got::Shared);
         }
@@ -145,7 +146,7 @@ impl<'a> Files<'a> {
         length: u64,
         whole: bool,
     ) -> Result<u64, CheckpointError> {
-        let mut copy = File::create_new(to).map_err(io(to, "create"))?;
+        let mut copy = Appender::new(disk::make(to, Making::New).map_err(io(to, "create"))?);
         let mut buffer = vec![0; BUFFER];
         let mut done = 0;
         while done < length {
@@ -204,7 +205,7 @@ impl<'a> Files<'a> {
     /// Removes a file of the checkpoint that is not part of it any more.
     pub(super) fn drop(&self, name: &str) -> Result<(), CheckpointError> {
         let path = self.request.into.join(name);
-        fs::remove_file(&path).map_err(io(&path, "remove"))
+        disk::remove(&path).map_err(io(&path, "remove"))
     }
 }
 
@@ -229,11 +230,10 @@ pub(super) fn is_still(file: &File, path: &Path) -> bool {
 
 /// Makes a file or directory of ours durable.
 pub(super) fn sync(path: &Path) -> Result<(), CheckpointError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(io(path, "sync"))
+    disk::sync(path).map_err(io(path, "sync"))
 }
 
 /// Writes a file of ours.
 pub(super) fn write(path: &Path, content: &[u8]) -> Result<(), CheckpointError> {
-    fs::write(path, content).map_err(io(path, "write"))?;
-    sync(path)
+    disk::write(path, Making::Anew, content).map_err(io(path, "write"))
 }

@@ -25,6 +25,7 @@ pub use in_use::is_in_use;
 pub use standstill::Standstill;
 pub use trail::Trail;
 
+use crate::disk;
 use error::io;
 use files::{sync, write};
 use serde::{Deserialize, Serialize};
@@ -101,7 +102,7 @@ pub fn take(request: &Request<'_>) -> Result<Checkpoint, CheckpointError> {
 fn take_with(request: &Request<'_>, help: Help<'_>) -> Result<Checkpoint, CheckpointError> {
     let Request { source, into, .. } = *request;
     remove(into)?;
-    fs::create_dir_all(into).map_err(io(into, "create"))?;
+    disk::make_directories(into).map_err(io(into, "create"))?;
     // Before anything else: by this the next try knows that it may remove the rest.
     write(&into.join(BEGUN), b"")?;
     sync(into)?;
@@ -132,7 +133,7 @@ fn take_with(request: &Request<'_>, help: Help<'_>) -> Result<Checkpoint, Checkp
     write(&into.join(BEGUN), &text)?;
     sync(into)?;
     let marker = into.join(MARKER);
-    fs::rename(into.join(BEGUN), &marker).map_err(io(&marker, "rename into place"))?;
+    disk::rename(&into.join(BEGUN), &marker).map_err(io(&marker, "rename into place"))?;
     sync(into)?;
     if let Some(parent) = into.parent() {
         sync(parent)?;
@@ -169,17 +170,17 @@ pub fn remove(directory: &Path) -> Result<(), CheckpointError> {
     let (marker, begun) = (directory.join(MARKER), directory.join(BEGUN));
     // First it stops being complete, last it stops being ours.
     if marker.exists() {
-        fs::rename(&marker, &begun).map_err(io(&marker, "rename"))?;
+        disk::rename(&marker, &begun).map_err(io(&marker, "rename"))?;
         sync(directory)?;
     }
     for name in names.iter().filter(|name| *name != MARKER && *name != BEGUN) {
         let path = directory.join(name);
-        fs::remove_file(&path).map_err(io(&path, "remove"))?;
+        disk::remove(&path).map_err(io(&path, "remove"))?;
     }
     if is_ours {
-        fs::remove_file(&begun).map_err(io(&begun, "remove"))?;
+        disk::remove(&begun).map_err(io(&begun, "remove"))?;
     }
-    fs::remove_dir(directory).map_err(io(directory, "remove"))
+    disk::remove_directory(directory).map_err(io(directory, "remove"))
 }
 
 #[cfg(test)]

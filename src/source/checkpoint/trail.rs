@@ -4,6 +4,7 @@
 //! neighbours of a trail both retain close the gap between what each of them has alone.
 
 use super::{Checkpoint, CheckpointError, Help, Request, error::io, find, remove, take_with};
+use crate::disk;
 use std::{
     collections::HashMap,
     fs,
@@ -89,7 +90,7 @@ impl Trail {
         for number in self.numbers()? {
             self.drop(number)?;
         }
-        match fs::remove_dir(&self.directory) {
+        match disk::remove_directory(&self.directory) {
             Err(error) if !matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {
                 Err(io(&self.directory, "remove")(error))
             }

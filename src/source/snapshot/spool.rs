@@ -7,6 +7,7 @@
 
 use super::rebuild::{Sink, StoreTally, Tally};
 use crate::{
+    disk::{self, Appender, Making},
     iavl::{
         NodeKey, NodeReader, ReadError, numbering,
         varint::{Fields, put_uv},
@@ -56,15 +57,15 @@ pub struct Writer {
 /// One file being written.
 struct Part {
     path: PathBuf,
-    file: BufWriter<File>,
+    file: BufWriter<Appender>,
     digest: blake3::Hasher,
     length: u64,
 }
 
 impl Part {
     fn create(path: PathBuf) -> Result<Part, At> {
-        let file = File::create(&path).map_err(at(&path, "create"))?;
-        let file = BufWriter::with_capacity(BUFFER, file);
+        let file = disk::make(&path, Making::Anew).map_err(at(&path, "create"))?;
+        let file = BufWriter::with_capacity(BUFFER, Appender::new(file));
         Ok(Part { path, file, digest: blake3::Hasher::new(), length: 0 })
     }
 
@@ -76,7 +77,7 @@ impl Part {
 
     fn close(self) -> Result<(u64, blake3::Hash), At> {
         let file = self.file.into_inner().map_err(|error| at(&self.path, "write")(error.into_error()))?;
-        file.sync_all().map_err(at(&self.path, "sync"))?;
+        file.file().sync().map_err(at(&self.path, "sync"))?;
         Ok((self.length, self.digest.finalize()))
     }
 }
@@ -84,11 +85,11 @@ impl Part {
 impl Writer {
     /// Begins a spool; whatever is in the directory is removed.
     pub fn create(directory: &Path) -> Result<Writer, At> {
-        match fs::remove_dir_all(directory) {
+        match disk::remove_all(directory) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(directory, "remove")(error)),
             _ => {}
         }
-        fs::create_dir_all(directory).map_err(at(directory, "create"))?;
+        disk::make_directories(directory).map_err(at(directory, "create"))?;
         Ok(Writer { directory: directory.to_owned(), written: Vec::new(), current: None, scratch: Vec::new() })
     }
 
@@ -115,9 +116,8 @@ impl Writer {
         }
         lines.push_str(&format!("end {}\n", blake3::hash(lines.as_bytes())));
         let (temporary, whole) = (self.directory.join("whole.new"), self.directory.join(WHOLE));
-        fs::write(&temporary, lines).map_err(at(&temporary, "write"))?;
-        sync(&temporary)?;
-        fs::rename(&temporary, &whole).map_err(at(&whole, "rename into place"))?;
+        disk::write(&temporary, Making::Anew, lines.as_bytes()).map_err(at(&temporary, "write"))?;
+        disk::rename(&temporary, &whole).map_err(at(&whole, "rename into place"))?;
         sync(&self.directory)
     }
 
@@ -130,7 +130,7 @@ impl Writer {
 }
 
 fn sync(path: &Path) -> Result<(), At> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(at(path, "sync"))
+    disk::sync(path).map_err(at(path, "sync"))
 }
 
 impl Sink for Writer {

@@ -11,13 +11,13 @@ mod tests;
 mod writer;
 
 use crate::{
+    disk::{self, Making},
     iavl::NodeKey,
     model::{StoreKey, to_hex},
     target::{TargetError, place::io_error},
 };
 use std::{
-    fs::{self, File},
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::atomic::{AtomicU64, Ordering},
 };
@@ -49,12 +49,12 @@ impl Runs {
         let mut next = 0;
         for store in entries(directory)? {
             if store.extension().is_some_and(|end| end == MERGED) {
-                fs::remove_dir_all(&store).map_err(io_error(&store, "remove"))?;
+                disk::remove_all(&store).map_err(io_error(&store, "remove"))?;
                 continue;
             }
             for run in entries(&store)? {
                 if run.extension().is_some_and(|end| end == UNFINISHED) {
-                    fs::remove_file(&run).map_err(io_error(&run, "remove"))?;
+                    disk::remove(&run).map_err(io_error(&run, "remove"))?;
                 } else if let Some(number) = run.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok()) {
                     next = next.max(number + 1);
                 }
@@ -70,7 +70,7 @@ impl Runs {
     /// Begins a run; it counts once [`Runs::keep`] has returned.
     pub(super) fn begin(&self, store: &StoreKey) -> Result<Unfinished, TargetError> {
         let directory = self.of(store);
-        fs::create_dir_all(&directory).map_err(io_error(&directory, "create"))?;
+        disk::make_directories(&directory).map_err(io_error(&directory, "create"))?;
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let path = directory.join(number.to_string()).with_extension(UNFINISHED);
         let writer = writer::Writer::create(&path).map_err(io_error(&path, "create"))?;
@@ -93,7 +93,7 @@ impl Runs {
     pub(super) fn keep(&self, unfinished: &Path) -> Result<(), TargetError> {
         sync(unfinished)?;
         let path = unfinished.with_extension("");
-        fs::rename(unfinished, &path).map_err(io_error(&path, "rename into place"))?;
+        disk::rename(unfinished, &path).map_err(io_error(&path, "rename into place"))?;
         for directory in path.ancestors().skip(1).take(3) {
             sync(directory)?;
         }
@@ -117,7 +117,7 @@ impl Runs {
     pub(super) fn set_merged(&self, store: &StoreKey, part: Part) -> Result<(), TargetError> {
         let path = self.note(store, part);
         // Not synced: if a power cut takes it, the part is merged again.
-        File::create(&path).map(drop).map_err(io_error(&path, "create"))
+        disk::make(&path, Making::Anew).map(drop).map_err(io_error(&path, "create"))
     }
 
     /// Named by its bounds: with another number of workers the runs are cut differently.
@@ -131,8 +131,8 @@ impl Runs {
         let directory = self.of(store);
         let merged = directory.with_extension(MERGED);
         // In one step: a crash must not leave some of them, from which other parts would be cut.
-        fs::rename(&directory, &merged).map_err(io_error(&directory, "rename"))?;
-        fs::remove_dir_all(&merged).map_err(io_error(&merged, "remove"))
+        disk::rename(&directory, &merged).map_err(io_error(&directory, "rename"))?;
+        disk::remove_all(&merged).map_err(io_error(&merged, "remove"))
     }
 }
 
@@ -146,7 +146,7 @@ fn entries(directory: &Path) -> Result<Vec<PathBuf>, TargetError> {
 }
 
 fn sync(path: &Path) -> Result<(), TargetError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(io_error(path, "sync"))
+    disk::sync(path).map_err(io_error(path, "sync"))
 }
 
 /// Records in a block, about this many bytes of them.

@@ -1,10 +1,12 @@
 //! Owns the writing of one run: blocks of records, a sparse index, a footer.
 
 use super::{BLOCK, HEADER, INDEXED, MAGIC};
-use crate::iavl::NodeKey;
+use crate::{
+    disk::{self, Appender, Making},
+    iavl::NodeKey,
+};
 use std::{
-    fs::File,
-    io::{self, Write},
+    io::{self, Write as _},
     path::Path,
 };
 
@@ -12,7 +14,7 @@ use std::{
 const BUFFER: usize = 1 << 20;
 
 pub(super) struct Writer {
-    file: File,
+    file: Appender,
     /// Not yet written; the block being filled is at its end.
     out: Vec<u8>,
     /// Where the block begins in `out`, its header.
@@ -25,8 +27,8 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn create(path: &Path) -> io::Result<Writer> {
-        let out = vec![0; HEADER];
-        Ok(Writer { file: File::create(path)?, out, block: 0, written: 0, index: Vec::new(), index_due: 0 })
+        let (file, out) = (Appender::new(disk::make(path, Making::Anew)?), vec![0; HEADER]);
+        Ok(Writer { file, out, block: 0, written: 0, index: Vec::new(), index_due: 0 })
     }
 
     /// Adds a record; keys ascend.

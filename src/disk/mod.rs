@@ -1,0 +1,183 @@
+//! The one way in which anything durable of ours comes about: files and directories are made, written, named, removed and made
+//! durable through a [`Disk`].
+//!
+//! Owns no file, and hands nobody's data on. Every path is on the real disk, unless another one is mounted at a directory above it: one
+//! that remembers what is done to it, from which the images are made that a power cut could leave, or one that fails. Reading is not
+//! here, it changes nothing; and neither is what an engine does with its files, which are not ours.
+//!
+//! Disks are found by path, and not handed from function to function, because a path is all that everything that writes has in common.
+
+mod file;
+mod mount;
+mod real;
+
+pub use file::{Appender, DiskFile};
+pub use mount::{Mounted, mount};
+pub use real::Real;
+
+use std::{fmt::Debug, io, path::Path, sync::Arc};
+
+/// How a file is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// It must not be there.
+    New,
+    /// What is there of this name is emptied first.
+    Anew,
+}
+
+/// Where files are made. Each of these is one operation, and what it changed survives a power cut only once the file, or for
+/// names the directory, was synced.
+pub trait Disk: Debug + Send + Sync {
+    /// Makes a file, readable for all and writable for its owner if the umask lets it be.
+    ///
+    /// # Errors
+    /// The operating system's, as for all of these.
+    fn make(&self, path: &Path, making: Making) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Opens a file that is there, for reading and writing.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+
+    /// Makes a directory whose parent is there.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn make_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Gives a file one more name. It may lie on another disk as long as that is the same file system.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives a file or directory another name, in place of what has that name.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes a file.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// The operating system's.
+    fn remove_directory(&self, path: &Path) -> io::Result<()>;
+
+    /// Removes a directory with everything in it. Links are removed, and not followed.
+    ///
+    /// # Errors
+    /// The operating system's; part of it may be gone.
+    fn remove_all(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes what a file holds durable, or which names a directory has.
+    ///
+    /// # Errors
+    /// The operating system's. Nothing is known then of what was to become durable.
+    fn sync(&self, path: &Path) -> io::Result<()>;
+}
+
+/// The disk that a path is on.
+#[must_use]
+pub fn at(path: &Path) -> Arc<dyn Disk> {
+    mount::find(path)
+}
+
+/// As [`Disk::make`].
+///
+/// # Errors
+/// As there.
+pub fn make(path: &Path, making: Making) -> io::Result<Box<dyn DiskFile>> {
+    at(path).make(path, making)
+}
+
+/// As [`Disk::open`].
+///
+/// # Errors
+/// As there.
+pub fn open(path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    at(path).open(path)
+}
+
+/// Makes a directory and those above it, as far as they are not there.
+///
+/// # Errors
+/// As [`Disk::make_directory`].
+pub fn make_directories(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_directories(parent)?;
+    }
+    match at(path).make_directory(path) {
+        // Somebody else was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        made => made,
+    }
+}
+
+/// As [`Disk::link`].
+///
+/// # Errors
+/// As there.
+pub fn link(from: &Path, to: &Path) -> io::Result<()> {
+    at(to).link(from, to)
+}
+
+/// As [`Disk::rename`].
+///
+/// # Errors
+/// As there.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    at(to).rename(from, to)
+}
+
+/// As [`Disk::remove`].
+///
+/// # Errors
+/// As there.
+pub fn remove(path: &Path) -> io::Result<()> {
+    at(path).remove(path)
+}
+
+/// As [`Disk::remove_directory`].
+///
+/// # Errors
+/// As there.
+pub fn remove_directory(path: &Path) -> io::Result<()> {
+    at(path).remove_directory(path)
+}
+
+/// As [`Disk::remove_all`].
+///
+/// # Errors
+/// As there.
+pub fn remove_all(path: &Path) -> io::Result<()> {
+    at(path).remove_all(path)
+}
+
+/// As [`Disk::sync`].
+///
+/// # Errors
+/// As there.
+pub fn sync(path: &Path) -> io::Result<()> {
+    at(path).sync(path)
+}
+
+/// Makes a file that holds this, and makes that durable, but not its name.
+///
+/// # Errors
+/// As for the operations it is made of.
+pub fn write(path: &Path, making: Making, content: &[u8]) -> io::Result<()> {
+    let file = make(path, making)?;
+    file.write_at(0, content)?;
+    file.sync()
+}
