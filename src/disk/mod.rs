@@ -106,10 +106,10 @@ pub fn open(path: &Path) -> io::Result<Box<dyn DiskFile>> {
     at(path).open(path)
 }
 
-/// Makes a directory and those above it, as far as they are not there.
+/// Makes a directory and those above it, as far as they are not there, and makes their names durable.
 ///
 /// # Errors
-/// As [`Disk::make_directory`].
+/// As [`Disk::make_directory`] and [`Disk::sync`].
 pub fn make_directories(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -119,8 +119,13 @@ pub fn make_directories(path: &Path) -> io::Result<()> {
     }
     match at(path).make_directory(path) {
         // Somebody else was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        made => made,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        made => made?,
+    }
+    // However durable what is in it may be, a power cut that takes its name takes all of that.
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => at(path).sync(parent),
+        _ => at(path).sync(Path::new(".")),
     }
 }
 

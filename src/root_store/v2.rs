@@ -253,7 +253,11 @@ impl Layout for V2Layout {
     }
 
     fn forget(&self, oldest: Version) -> Result<(), StoreError> {
-        self.ss.as_ref().map_or(Ok(()), |ss| Ok(ss.forget(oldest)?))
+        let Some(ss) = &self.ss else { return Ok(()) };
+        // SC first: should a power cut take what was pruned there and leave what SS gave up, versions would seem to be there
+        // whose pairs are gone.
+        self.sc.sync()?;
+        Ok(ss.forget(oldest)?)
     }
 
     fn flush(&self) -> Result<(), StoreError> {

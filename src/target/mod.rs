@@ -22,7 +22,7 @@ use crate::{
 
 pub use engines::{EngineTuning, Engines};
 pub use error::TargetError;
-pub use memory::{MemoryCommitment, MemoryStorage, Outage};
+pub use memory::{CommitmentData, MemoryCommitment, MemoryStorage, Outage, StorageData};
 pub use pairs::{drop_pairs, write_real_changes};
 pub use place::Place;
 pub use records::RecordRun;

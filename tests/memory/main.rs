@@ -7,6 +7,7 @@
 mod carried;
 mod control;
 mod corpus;
+mod crash;
 mod doctor;
 mod existence;
 mod histories;

@@ -1,6 +1,6 @@
 //! A root store on each layout, in memory: against a model, crashed at every write, with engines that lost what they had.
 
 mod crash;
-mod model;
+pub mod model;
 mod pruning;
-mod worlds;
+pub mod worlds;

@@ -213,14 +213,18 @@ impl Chain {
 
     /// Whether a store has what it must have, of every version that can be read, and refuses the others.
     pub fn is_held_by(&self, store: &RootStore, oldest: Version) {
-        let latest = self.latest();
+        self.is_held_until(store, oldest, self.latest());
+    }
+
+    /// As [`Chain::is_held_by`], for a store that stands at an earlier version than the chain.
+    pub fn is_held_until(&self, store: &RootStore, oldest: Version, latest: Version) {
         let span = store.span().unwrap();
         assert_eq!((span.oldest, span.latest), (oldest, latest));
         for version in [oldest.0 - 1, latest.0 + 1] {
             let error = store.at(Version(version)).err().unwrap();
             assert!(error.to_string().contains(&format!("there are {span}")), "{error}");
         }
-        for (version, state) in self.states.range(oldest..) {
+        for (version, state) in self.states.range(oldest..=latest) {
             let view = store.at(*version).unwrap();
             let info = &self.infos[version];
             assert_eq!(view.commit_info().app_hash(), info.app_hash(), "version {version}");
