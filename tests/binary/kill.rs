@@ -2,7 +2,7 @@
 //! result is the one of a run that nobody killed, pair by pair.
 
 use crate::{
-    helper::{Job, Random, baseline, binary, copy, fresh, whole_history},
+    helper::{Job, Random, baseline, binary, copy, fresh, times, whole_history},
     strace,
 };
 use std::{
@@ -211,9 +211,9 @@ fn killed_at_many_syncs_of_a_legacy_history_a_migration_carries_on_to_the_same_t
 
 #[test]
 fn killed_at_random_moments_a_migration_carries_on_to_the_same_target() {
-    killed_at_random("idle", &["--at", "oldest"], 10);
-    killed_at_random("small", &["--workers", "8", "--memory-mib", "32"], 10);
-    killed_at_random("mixed", whole_history("mixed"), 10);
+    killed_at_random("idle", &["--at", "oldest"], 10 * times());
+    killed_at_random("small", &["--workers", "8", "--memory-mib", "32"], 10 * times());
+    killed_at_random("mixed", whole_history("mixed"), 10 * times());
 }
 
 /// Kills until `kills` have hit a run that was not over.

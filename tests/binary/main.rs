@@ -10,6 +10,7 @@ mod follow;
 mod helper;
 mod kill;
 mod plant;
+mod power;
 mod readonly;
 mod refusals;
 mod rocks;
