@@ -11,7 +11,7 @@ use crate::{
         chain::{Chain, Fencing, Moment, Turn},
     },
     model::{CommitInfo, Version},
-    root_store::{ChangeSet, Hold, Layout, Observer, RootStore, V2Layout},
+    root_store::{ChangeSet, Hold, Layout, Observer, RootStore, StoreError, V2Layout},
     target::Target,
 };
 use std::{
@@ -214,7 +214,11 @@ impl Chain for Embedded {
             advice: "It stays on store/v1. Please report this with the output of `storeshift journal`.".to_owned(),
         };
         let sc = target.sc.take().ok_or_else(|| broken("there are no trees".to_owned()))?;
-        let layout = V2Layout::open(sc, target.ss.take()).map_err(|error| broken(error.to_string()))?;
+        let layout = V2Layout::open(sc, target.ss.take()).map_err(|error| match error {
+            // An engine that cannot be written now is tried again.
+            StoreError::Target(error) => Error::Target(error),
+            error => broken(error.to_string()),
+        })?;
         // Sealed after that, because it syncs the engines: for those a commit waits no longer than it must.
         if !self.store.seal() {
             let (sc, ss) = layout.into_engines();

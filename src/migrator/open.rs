@@ -315,7 +315,6 @@ pub(super) fn open_engines(
 
 /// The engines this build has.
 #[cfg(feature = "rocksdb")]
-#[expect(clippy::unnecessary_wraps, reason = "another build has none")]
 pub(super) fn built_in() -> Result<Arc<dyn Engines>, Error> {
     Ok(Arc::new(crate::target::rocks::RocksEngines))
 }

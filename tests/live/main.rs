@@ -1,6 +1,7 @@
 //! A node in Rust whose state migrates itself: commits go on, and come to the app hashes of a node that never migrated.
 #![cfg(feature = "rocksdb")]
 
+#[allow(dead_code)]
 mod chain;
 mod faults;
 #[path = "../memory/existence/judge.rs"]
