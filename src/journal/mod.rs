@@ -8,6 +8,7 @@ pub mod control;
 mod error;
 mod event;
 mod lock;
+mod ours;
 pub mod record;
 pub mod status;
 mod switch;
@@ -468,7 +469,7 @@ fn sync_directory(path: &Path) -> Result<(), JournalError> {
 fn open_error(path: &Path, error: redb::DatabaseError) -> JournalError {
     let path = path.to_owned();
     match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => JournalError::Locked(path),
+        redb::DatabaseError::DatabaseAlreadyOpen => JournalError::Locked { path, by: None },
         redb::DatabaseError::Storage(redb::StorageError::Io(source)) => {
             // redb reports a file that is no redb file at all as invalid data, and one that is cut short as its end.
             if matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) {

@@ -2,9 +2,13 @@
 //!
 //! It decides nothing. If it is missing or old, only what is shown is.
 
-use super::JournalError;
+use super::{JournalError, ours};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fs, io::Write as _, path::Path};
+use std::{
+    fs, io,
+    io::{Read as _, Write as _},
+    path::Path,
+};
 
 const NAME: &str = "status.json";
 
@@ -18,15 +22,28 @@ pub fn write<T: Serialize>(directory: &Path, status: &T) -> Result<(), JournalEr
     let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
     let mut text = serde_json::to_vec_pretty(status).map_err(|e| JournalError::Database(e.to_string()))?;
     text.push(b'\n');
-    let mut file = fs::File::create(&temporary).map_err(error("create"))?;
+    // Whatever has that name goes first: somebody may have put a link there since the job was opened.
+    match fs::remove_file(&temporary) {
+        Err(found) if found.kind() != io::ErrorKind::NotFound => return Err(error("replace")(found)),
+        _ => {}
+    }
+    let mut file = fs::File::create_new(&temporary).map_err(error("create"))?;
     file.write_all(&text).map_err(error("write"))?;
     // Not synced: after a power cut the journal tells the same, and the next run writes a new one.
     drop(file);
     fs::rename(&temporary, &path).map_err(error("replace"))
 }
 
+/// The format of the status file of a journal directory; none if there is no readable one.
+#[must_use]
+pub fn format(directory: &Path) -> Option<u64> {
+    read::<serde_json::Value>(directory)?.get("format")?.as_u64()
+}
+
 /// Reads the status file of a journal directory; none if there is no readable one.
 #[must_use]
 pub fn read<T: DeserializeOwned>(directory: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(directory.join(NAME)).ok()?).ok()
+    let mut text = Vec::new();
+    ours::open(&directory.join(NAME)).ok()?.read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }

@@ -3,9 +3,13 @@
 //! It decides nothing by itself: the flip is recorded in the journal, and only after everything was checked. If the file is lost,
 //! somebody has to ask again.
 
-use super::JournalError;
+use super::{JournalError, ours};
 use serde::{Deserialize, Serialize};
-use std::{fs, io, io::Write as _, path::Path};
+use std::{
+    fs, io,
+    io::{Read as _, Write as _},
+    path::Path,
+};
 
 const NAME: &str = "switch.json";
 const FORMAT: u32 = 1;
@@ -51,10 +55,16 @@ impl SwitchRequest {
     /// # Errors
     /// The file could not be written.
     pub fn write(&self, directory: &Path) -> Result<(), JournalError> {
+        ours::check(directory)?;
         let temporary = directory.join("switch.json.new");
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
         let text = serde_json::to_vec_pretty(self).map_err(|e| JournalError::Database(e.to_string()))?;
-        let mut file = fs::File::create(&temporary).map_err(error("create"))?;
+        // Whatever has that name goes first: it may be a link.
+        match fs::remove_file(&temporary) {
+            Err(found) if found.kind() != io::ErrorKind::NotFound => return Err(error("replace")(found)),
+            _ => {}
+        }
+        let mut file = fs::File::create_new(&temporary).map_err(error("create"))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
         file.write_all(&text).and_then(|()| file.sync_all()).map_err(error("write"))?;
         fs::rename(&temporary, directory.join(NAME)).map_err(error("replace"))?;
@@ -67,21 +77,21 @@ impl SwitchRequest {
     /// There is one that cannot be read, or that this release does not understand.
     pub fn read(directory: &Path) -> Result<Option<SwitchRequest>, JournalError> {
         let path = directory.join(NAME);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
+        let mut text = Vec::new();
+        match ours::open(&path).and_then(|mut file| file.read_to_end(&mut text)) {
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(JournalError::Io { path, doing: "read", source }),
-        };
-        let invalid = |what: String| JournalError::Io {
-            path: path.clone(),
-            doing: "understand",
-            source: io::Error::new(io::ErrorKind::InvalidData, what),
-        };
-        let request: SwitchRequest = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
-        if request.format != FORMAT {
-            return Err(invalid(format!("it has format {}, this release knows {FORMAT}", request.format)));
         }
-        Ok(Some(request))
+        let invalid = |what: String| JournalError::Request { path: path.clone(), what };
+        // The format first: a later one may have other fields.
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(format) if format == u64::from(FORMAT) => {}
+            Some(format) => return Err(invalid(format!("it has format {format}, this release knows {FORMAT}"))),
+            None => return Err(invalid("it has no format".to_owned())),
+        }
+        serde_json::from_value(value).map(Some).map_err(|error| invalid(error.to_string()))
     }
 
     /// Takes the request back. Repeatable.
@@ -89,6 +99,7 @@ impl SwitchRequest {
     /// # Errors
     /// The file could not be removed.
     pub fn remove(directory: &Path) -> Result<(), JournalError> {
+        ours::check(directory)?;
         for name in ["switch.json.new", NAME] {
             let path = directory.join(name);
             match fs::remove_file(&path) {
@@ -126,7 +137,7 @@ mod tests {
         for text in [newer.as_str(), strange.as_str(), "{", ""] {
             fs::write(dir.path().join(NAME), text).unwrap();
             let error = SwitchRequest::read(dir.path()).unwrap_err();
-            assert!(matches!(error, JournalError::Io { doing: "understand", .. }), "{text}: {error}");
+            assert!(matches!(error, JournalError::Request { .. }), "{text}: {error}");
         }
     }
 }

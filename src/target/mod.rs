@@ -8,6 +8,7 @@
 pub mod commit_info;
 mod error;
 mod memory;
+mod ours;
 mod pairs;
 mod place;
 mod records;
