@@ -63,6 +63,7 @@ pub fn embed_with(
     plan.check()?;
     tuning.check()?;
     let place = Place::new(&resolve(target));
+    place.check()?;
     let entered = || -> Entered { (source.clone(), Box::new(RetainedVersions::new(source.clone()))) };
     let lock = Lock::take(&place.journal())?;
     if !Journal::exists(&place.journal()) {

@@ -9,6 +9,7 @@ pub mod commit_info;
 mod engines;
 mod error;
 mod memory;
+mod ours;
 mod pairs;
 mod place;
 mod records;

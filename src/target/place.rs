@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Name of the identity file inside `sc/` and `ss/`. RocksDB leaves files alone whose names it does not know.
-const IDENTITY: &str = "storeshift.job";
+pub(super) const IDENTITY: &str = "storeshift.job";
 
 /// A target's directory.
 #[derive(Clone, Debug)]

@@ -77,7 +77,7 @@ fn left(target: &Path) -> Left {
 }
 
 /// Every event once, in the one order that makes sense.
-fn assert_sane_history(target: &Path) {
+pub fn assert_sane_history(target: &Path) {
     let events = Journal::open(&target.join("journal")).unwrap().events().unwrap();
     let names: Vec<&str> = events.iter().map(|event: &EventRecord| event.name.as_str()).collect();
     let mut order = names.clone();
