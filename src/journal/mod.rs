@@ -9,6 +9,7 @@ mod error;
 mod event;
 mod lock;
 pub mod record;
+mod seal;
 pub mod status;
 mod switch;
 

@@ -3,7 +3,7 @@
 //! It decides nothing by itself: the flip is recorded in the journal, and only after everything was checked. If the file is lost,
 //! somebody has to ask again.
 
-use super::JournalError;
+use super::{JournalError, seal};
 use serde::{Deserialize, Serialize};
 use std::{fs, io, io::Write as _, path::Path};
 
@@ -25,6 +25,8 @@ pub struct SwitchRequest {
     pub asked: u64,
     /// Why it was not carried out, once that is so; it is void then.
     pub failure: Option<String>,
+    /// Of the file; last in it.
+    seal: Option<String>,
 }
 
 impl SwitchRequest {
@@ -53,10 +55,11 @@ impl SwitchRequest {
     pub fn write(&self, directory: &Path) -> Result<(), JournalError> {
         let temporary = directory.join("switch.json.new");
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
-        let text = serde_json::to_vec_pretty(self).map_err(|e| JournalError::Database(e.to_string()))?;
+        let text = serde_json::to_vec_pretty(&SwitchRequest { seal: Some(seal::BLANK.to_owned()), ..self.clone() })
+            .map_err(|e| JournalError::Database(e.to_string()))?;
         let mut file = fs::File::create(&temporary).map_err(error("create"))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
-        file.write_all(&text).and_then(|()| file.sync_all()).map_err(error("write"))?;
+        file.write_all(&seal::sealed(text)).and_then(|()| file.sync_all()).map_err(error("write"))?;
         fs::rename(&temporary, directory.join(NAME)).map_err(error("replace"))?;
         fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(error("sync"))
     }
@@ -77,9 +80,12 @@ impl SwitchRequest {
             doing: "understand",
             source: io::Error::new(io::ErrorKind::InvalidData, what),
         };
-        let request: SwitchRequest = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+        let mut request: SwitchRequest = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
         if request.format != FORMAT {
             return Err(invalid(format!("it has format {}, this release knows {FORMAT}", request.format)));
+        }
+        if request.seal.take().is_some_and(|seal| !seal::holds(&text, &seal)) {
+            return Err(invalid("it is not as it was written: make the request again".to_owned()));
         }
         Ok(Some(request))
     }
