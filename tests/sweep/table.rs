@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt::Write as _};
 /// What became of one fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// Noticed, and named as one chunk; whether redoing it made the target what it was.
+    /// Noticed, and named as one chunk (in a source: as a file, a store or a version); whether redoing it made the target what it was.
     Chunk { repaired: bool },
     /// Noticed, and named: a store, a file, the root, a commit info, a watermark, more than one chunk.
     Found { repaired: bool },
@@ -14,6 +14,7 @@ pub enum Fate {
     /// Not noticed, and whatever can be read is what it was.
     Harmless,
     /// Not noticed, and what is read is an older state of the chain, whole and with its own app hash.
+    #[cfg_attr(not(feature = "rocksdb"), allow(dead_code, reason = "only databases on the disk can be older"))]
     Older,
     /// Not noticed, and something else is read.
     Silent,
