@@ -2,7 +2,7 @@
 //! exactly what it said.
 
 use crate::{
-    bytes::{self, Others},
+    bytes::{self, Others, fresh},
     records,
     support::{
         disk::Disk,
@@ -35,7 +35,14 @@ struct Says {
 }
 
 fn read(bytes: Vec<u8>) -> Result<Says, JournalError> {
-    let journal = Journal::on_backend(Disk::holding(bytes), None)?;
+    let journal = if bytes.is_empty() {
+        let dir = fresh();
+        // In memory nothing at all is a journal to be made; a file that is there and empty is none.
+        std::fs::write(dir.path().join("journal.redb"), bytes).unwrap();
+        Journal::open(dir.path())?
+    } else {
+        Journal::on_backend(Disk::holding(bytes), None)?
+    };
     let state = journal.state()?;
     let begun = !matches!(state.phase, Phase::Snapshotting { .. });
     let manifest = begun.then(|| journal.manifest()).transpose()?;

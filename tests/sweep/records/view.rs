@@ -52,8 +52,10 @@ fn walk(world: &World, store: &StoreKey, version: Version, at: NodeKey, view: &m
     }
     let mut record = Vec::new();
     let found = world.sc.nodes(store, Access::Points).unwrap().read(at, &mut record).unwrap();
-    view.nodes.insert(place, found.then(|| record.clone()));
     let root = if at == NodeKey::root_of(version) { RootRecord::decode(&record) } else { Some(RootRecord::Node) };
+    // Early IAVL wrote a reference to (version, 1) without the nonce: cut there, it leads where it led.
+    let meant = if let Some(RootRecord::Reference(to)) = root { to.to_bytes().to_vec() } else { record.clone() };
+    view.nodes.insert(place, found.then_some(meant));
     match root {
         Some(RootRecord::Reference(to)) => walk(world, store, version, to, view),
         Some(RootRecord::Node) => {
