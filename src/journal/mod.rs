@@ -11,6 +11,7 @@ mod event;
 mod lock;
 mod ours;
 pub mod record;
+mod seal;
 pub mod status;
 mod switch;
 

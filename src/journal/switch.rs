@@ -3,7 +3,7 @@
 //! It decides nothing by itself: the flip is recorded in the journal, and only after everything was checked. If the file is lost,
 //! somebody has to ask again.
 
-use super::{JournalError, ours};
+use super::{JournalError, ours, seal};
 use crate::disk::{self, Making};
 use serde::{Deserialize, Serialize};
 use std::{io, io::Read as _, path::Path};
@@ -26,6 +26,8 @@ pub struct SwitchRequest {
     pub asked: u64,
     /// Why it was not carried out, once that is so; it is void then.
     pub failure: Option<String>,
+    /// Of the file; last in it.
+    seal: Option<String>,
 }
 
 impl SwitchRequest {
@@ -55,9 +57,10 @@ impl SwitchRequest {
         ours::check(directory)?;
         let temporary = directory.join("switch.json.new");
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
-        let text = serde_json::to_vec_pretty(self).map_err(|e| JournalError::Database(e.to_string()))?;
+        let text = serde_json::to_vec_pretty(&SwitchRequest { seal: Some(seal::BLANK.to_owned()), ..self.clone() })
+            .map_err(|e| JournalError::Database(e.to_string()))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
-        disk::write(&temporary, Making::Anew, &text).map_err(error("write"))?;
+        disk::write(&temporary, Making::Anew, &seal::sealed(text)).map_err(error("write"))?;
         disk::rename(&temporary, &directory.join(NAME)).map_err(error("replace"))?;
         disk::sync(directory).map_err(error("sync"))
     }
@@ -82,7 +85,11 @@ impl SwitchRequest {
             Some(format) => return Err(invalid(format!("it has format {format}, this release knows {FORMAT}"))),
             None => return Err(invalid("it has no format".to_owned())),
         }
-        serde_json::from_value(value).map(Some).map_err(|error| invalid(error.to_string()))
+        let mut request: SwitchRequest = serde_json::from_value(value).map_err(|error| invalid(error.to_string()))?;
+        if request.seal.take().is_some_and(|seal| !seal::holds(&text, &seal)) {
+            return Err(invalid("it is not as it was written: make the request again".to_owned()));
+        }
+        Ok(Some(request))
     }
 
     /// Takes the request back. Repeatable.

@@ -121,6 +121,9 @@ impl Place {
         match fs::read_to_string(&identity) {
             Ok(text) if text.trim() == job.to_string() => Ok(true),
             Ok(text) => foreign(format!("belongs to job {}, the journal here is of job {job}", text.trim())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                foreign("has an identity file that is no text: it is damaged, or was not made by this job".to_owned())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if is_empty(directory)? {
                     return Ok(false);

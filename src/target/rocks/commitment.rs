@@ -7,7 +7,7 @@ use super::{
     compaction::Compaction,
     engine_error,
     nodes::{Nearby, Points, Walk},
-    options,
+    open_error, options,
     runs::{self, Runs},
 };
 use crate::{
@@ -59,7 +59,7 @@ impl RocksCommitment {
         let mut options = options::database(tuning, &cache);
         // Trees ask for nodes that are there: the filters of the last level, which is nearly everything, would tell nothing.
         options.set_optimize_filters_for_hits(true);
-        let db = DB::open(&options, path).map_err(engine_error(path, "open"))?;
+        let db = DB::open(&options, path).map_err(open_error(path))?;
         Ok(RocksCommitment {
             db,
             path: path.to_owned(),

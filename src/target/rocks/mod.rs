@@ -52,6 +52,19 @@ fn engine_error(path: &Path, doing: &'static str) -> impl FnOnce(rocksdb::Error)
     }
 }
 
+/// As [`engine_error`], of opening a directory. In one with a database a file that is missing is damage: another try finds it no
+/// more than this one.
+fn open_error(path: &Path) -> impl FnOnce(rocksdb::Error) -> TargetError {
+    let path = path.to_owned();
+    move |error| {
+        let is_missing = error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("No such file");
+        if is_missing && path.join("CURRENT").exists() {
+            return TargetError::Corrupt { path, what: format!("open: {error}") };
+        }
+        engine_error(&path, "open")(error)
+    }
+}
+
 /// The first key after all keys with this prefix; `None` if there is no such key.
 fn after_prefix(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
