@@ -67,12 +67,14 @@ pub struct Begin {
 }
 
 impl Begin {
-    /// With every default: the latest version, SC and SS, switching at once, a pause of a second at most.
+    /// With every default: the latest version, SC and SS, switching at once, a pause of a second at most; and one worker fewer than
+    /// elsewhere, so that the node has a core.
     #[must_use]
     pub fn new() -> Begin {
+        let tuning = Tuning::default();
         Begin {
             plan: Plan::new(),
-            tuning: Tuning::default(),
+            tuning: Tuning { workers: tuning.workers.saturating_sub(1).max(1), ..tuning },
             switch: true,
             max_pause: Duration::from_secs(1),
             held_versions: None,
@@ -103,6 +105,8 @@ pub struct LiveStore {
     // After the store, which must not prune what the job still needs when it is carried on.
     job: Option<Job>,
     places: Places,
+    /// Bytes for the blocks of an engine.
+    cache: usize,
 }
 
 impl Drop for LiveStore {
@@ -129,11 +133,11 @@ impl LiveStore {
     /// The store could not be opened, or it cannot be told which is of record. What goes wrong with a migration later is no error of
     /// the store.
     pub fn open(places: &Places, keeping: Keeping, begin: Option<Begin>) -> Result<LiveStore, LiveError> {
-        let mut unfinished = None;
+        let (mut unfinished, cache) = (None, keeping.engine.cache);
         match migrator::found(&places.v2)? {
             Some((job, State { phase: Phase::Done { version, .. }, .. })) => {
                 if let Some(store) = switched(places, keeping, &job, version)? {
-                    return Ok(LiveStore { job: None, store: Arc::new(store), places: places.clone() });
+                    return Ok(LiveStore { job: None, store: Arc::new(store), places: places.clone(), cache });
                 }
                 migrator::forget(&places.v2)?;
             }
@@ -142,7 +146,7 @@ impl LiveStore {
             Some((job, _)) => unfinished = Some(Begin { plan: job.plan, ..Begin::new() }),
         }
         let store = Arc::new(RootStore::open_rootmulti(&places.v1, keeping.engine, keeping.store)?);
-        let mut live = LiveStore { job: None, store, places: places.clone() };
+        let mut live = LiveStore { job: None, store, places: places.clone(), cache };
         // A chain without a version has nothing to migrate yet.
         if let Some(begin) = begin.or(unfinished).filter(|_| live.latest().is_some()) {
             live.migrate(begin)?;
@@ -163,7 +167,7 @@ impl LiveStore {
             return Err(blocked("a migration is at work already"));
         }
         self.job = None;
-        self.job = Some(Job::start(&self.store, self.places.v2.clone(), begin, &self.places.v1)?);
+        self.job = Some(Job::start(&self.store, self.places.v2.clone(), begin, &self.places.v1, self.cache)?);
         Ok(())
     }
 

@@ -8,12 +8,12 @@ use crate::{
     target::{Landing, PairLoader, PairReader, Storage, StoredPair, TargetError, place::io_error},
 };
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
     WriteBatch, WriteOptions,
 };
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// State storage in a RocksDB directory.
@@ -23,6 +23,8 @@ pub struct RocksStorage {
     path: PathBuf,
     staging: PathBuf,
     files: AtomicU64,
+    compacts: AtomicBool,
+    cache: Cache,
 }
 
 const PAIRS: &str = "state_storage";
@@ -48,7 +50,14 @@ impl RocksStorage {
         let families =
             [ColumnFamilyDescriptor::new("default", database.clone()), ColumnFamilyDescriptor::new(PAIRS, pairs)];
         let db = DB::open_cf_descriptors(&database, path, families).map_err(error())?;
-        Ok(RocksStorage { db, path: path.to_owned(), staging: staging.to_owned(), files: AtomicU64::new(0) })
+        Ok(RocksStorage {
+            db,
+            path: path.to_owned(),
+            staging: staging.to_owned(),
+            files: AtomicU64::new(0),
+            compacts: AtomicBool::new(false),
+            cache,
+        })
     }
 
     fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
@@ -63,7 +72,7 @@ impl RocksStorage {
     }
 
     fn compaction(&self) -> Result<Compaction<'_>, TargetError> {
-        Ok(Compaction { db: &self.db, family: Some(self.family(PAIRS)?), path: &self.path })
+        Ok(Compaction { db: &self.db, family: Some(self.family(PAIRS)?), path: &self.path, on: &self.compacts })
     }
 
     fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), TargetError> {
@@ -228,6 +237,10 @@ impl Storage for RocksStorage {
     fn flush(&self) -> Result<(), TargetError> {
         self.db.flush_cf(self.family(PAIRS)?).map_err(self.error("flush"))?;
         self.db.flush_cf(self.family("default")?).map_err(self.error("flush"))
+    }
+
+    fn set_cache(&self, bytes: usize) {
+        options::resize(&self.cache, bytes);
     }
 
     fn hold(&self) -> Result<(), TargetError> {
