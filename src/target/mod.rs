@@ -114,6 +114,11 @@ pub trait Commitment: Send + Sync {
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
 
+    /// Sets the bytes of memory that the engine keeps blocks in, if it does so at all; they are taken as they are filled.
+    fn set_cache(&self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// Has the engine leave alone what is written from here on, until [`Commitment::compact`].
     ///
     /// # Errors
@@ -212,6 +217,11 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
+
+    /// Sets the bytes of memory that the engine keeps blocks in, if it does so at all; they are taken as they are filled.
+    fn set_cache(&self, bytes: usize) {
+        let _ = bytes;
+    }
 
     /// Has the engine leave alone what is written from here on, until [`Storage::compact`].
     ///

@@ -10,12 +10,12 @@ use crate::{
     target::{Entry, EntryReader, Landing, PairLoader, PairReader, Storage, StoredPair, TargetError, place::io_error},
 };
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
     WriteBatch, WriteOptions,
 };
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// State storage in a RocksDB directory.
@@ -25,6 +25,8 @@ pub struct RocksStorage {
     path: PathBuf,
     staging: PathBuf,
     files: AtomicU64,
+    compacts: AtomicBool,
+    cache: Cache,
 }
 
 const PAIRS: &str = "state_storage";
@@ -50,7 +52,14 @@ impl RocksStorage {
         let families =
             [ColumnFamilyDescriptor::new("default", database.clone()), ColumnFamilyDescriptor::new(PAIRS, pairs)];
         let db = DB::open_cf_descriptors(&database, path, families).map_err(error())?;
-        Ok(RocksStorage { db, path: path.to_owned(), staging: staging.to_owned(), files: AtomicU64::new(0) })
+        Ok(RocksStorage {
+            db,
+            path: path.to_owned(),
+            staging: staging.to_owned(),
+            files: AtomicU64::new(0),
+            compacts: AtomicBool::new(false),
+            cache,
+        })
     }
 
     fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
@@ -65,7 +74,7 @@ impl RocksStorage {
     }
 
     fn compaction(&self) -> Result<Compaction<'_>, TargetError> {
-        Ok(Compaction { db: &self.db, family: Some(self.family(PAIRS)?), path: &self.path })
+        Ok(Compaction { db: &self.db, family: Some(self.family(PAIRS)?), path: &self.path, on: &self.compacts })
     }
 
     fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), TargetError> {
@@ -239,6 +248,10 @@ impl Storage for RocksStorage {
     fn flush(&self) -> Result<(), TargetError> {
         self.db.flush_cf(self.family(PAIRS)?).map_err(self.error("flush"))?;
         self.db.flush_cf(self.family("default")?).map_err(self.error("flush"))
+    }
+
+    fn set_cache(&self, bytes: usize) {
+        options::resize(&self.cache, bytes);
     }
 
     fn hold(&self) -> Result<(), TargetError> {
