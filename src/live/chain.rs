@@ -18,7 +18,7 @@ use std::{
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
-        mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
+        mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
 };
@@ -39,6 +39,8 @@ pub(super) struct Shared {
     pub slowest: AtomicU64,
     /// Versions that the job still needs are held.
     held: Mutex<Option<Hold>>,
+    /// Wakes the attempt that waits for the chain.
+    wake: Mutex<Option<SyncSender<()>>>,
     /// What is held stays held until the store is gone too: the job is carried on by whoever opens it next.
     pub keep: AtomicBool,
     /// The versions held have become too many.
@@ -54,10 +56,19 @@ impl Shared {
             held_versions,
             slowest: AtomicU64::new(0),
             held: Mutex::new(None),
+            wake: Mutex::new(None),
             keep: AtomicBool::new(false),
             overrun: AtomicBool::new(false),
             report: Arc::default(),
         }
+    }
+
+    /// The end at which the next attempt waits.
+    pub fn waits(&self) -> Receiver<()> {
+        // One is enough to wake it; how far it is to go the store says.
+        let (wake, woken) = sync_channel(1);
+        *self.wake.lock().unwrap_or_else(PoisonError::into_inner) = Some(wake);
+        woken
     }
 
     /// Holds nothing any more, unless it is to be carried on.
@@ -74,25 +85,18 @@ impl Shared {
     }
 }
 
-/// Is told of commits, and never waits.
+/// Is told of commits, and never waits; between two attempts too, when versions are held all the same.
 pub(super) struct Watcher {
     pub shared: Arc<Shared>,
-    wake: SyncSender<()>,
-}
-
-impl Watcher {
-    /// With the end at which the job waits.
-    pub fn new(shared: Arc<Shared>) -> (Watcher, Receiver<()>) {
-        // One is enough to wake it; how far it is to go the store says.
-        let (wake, woken) = sync_channel(1);
-        (Watcher { shared, wake }, woken)
-    }
 }
 
 impl Observer for Watcher {
     fn committed(&self, version: Version, _: &Arc<ChangeSet>, _: &Arc<CommitInfo>) {
-        match self.wake.try_send(()) {
-            Ok(()) | Err(TrySendError::Full(()) | TrySendError::Disconnected(())) => {}
+        if let Ok(wake) = self.shared.wake.try_lock()
+            && let Some(wake) = wake.as_ref()
+        {
+            // It is awake already, or nobody waits.
+            let _ = wake.try_send(());
         }
         let Some(most) = self.shared.held_versions else { return };
         // If the job moves its hold right now, the next commit looks again.
@@ -205,15 +209,18 @@ impl Chain for Embedded {
     }
 
     fn seal(&mut self, target: &mut Target) -> Result<bool, Error> {
-        if !self.store.seal() {
-            return Ok(false);
-        }
         let broken = |why: String| Error::Blocked {
             what: format!("the chain cannot go on with what was migrated: {why}"),
             advice: "It stays on store/v1. Please report this with the output of `storeshift journal`.".to_owned(),
         };
         let sc = target.sc.take().ok_or_else(|| broken("there are no trees".to_owned()))?;
         let layout = V2Layout::open(sc, target.ss.take()).map_err(|error| broken(error.to_string()))?;
+        // Sealed after that, because it syncs the engines: for those a commit waits no longer than it must.
+        if !self.store.seal() {
+            let (sc, ss) = layout.into_engines();
+            (target.sc, target.ss) = (Some(sc), ss);
+            return Ok(false);
+        }
         self.layout = Some(Arc::new(layout));
         Ok(true)
     }
@@ -252,9 +259,8 @@ impl Chain for Embedded {
 }
 
 impl Drop for Embedded {
-    /// However the job ends, by a panic too, commits do not wait for it and nothing is held for it.
+    /// However an attempt ends, by a panic too, commits do not wait for it. What is held is held for the next one.
     fn drop(&mut self) {
         self.store.open_gate();
-        self.shared.release();
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     machine::{Phase, State},
     migrator::{self, Outcome, Status},
     model::Version,
+    plan::{At, Plan},
     progress::Stop,
     root_store::{Databases, Observer, RootStore},
     target::Engines,
@@ -56,7 +57,7 @@ impl Job {
         let shared = Arc::new(Shared::new(begin.switch, begin.max_pause, begin.held_versions));
         let stop = Stop::default();
         let standing: Arc<(Mutex<Standing>, Condvar)> = Arc::default();
-        hold(store, &shared, migrator::found(&places.v2)?.as_ref().map(|(_, state)| state));
+        hold(store, &shared, &begin.plan, migrator::found(&places.v2)?.as_ref().map(|(_, state)| state));
         let worker = Worker {
             store: store.clone(),
             engines: databases,
@@ -104,9 +105,14 @@ impl Drop for Job {
     }
 }
 
-/// Holds what a job in this state needs, or the newest version for one that is to begin.
-fn hold(store: &RootStore, shared: &Shared, state: Option<&State>) {
-    let needed = state.and_then(|state| state.phase.applied().or(state.phase.height()));
+/// Holds what a job in this state needs, or what one that is to begin will.
+fn hold(store: &RootStore, shared: &Shared, plan: &Plan, state: Option<&State>) {
+    let asked = || match plan.at {
+        At::Version(version) => Some(version),
+        At::Oldest => store.span().map(|span| span.oldest),
+        At::Latest => None,
+    };
+    let needed = state.map_or_else(asked, |state| state.phase.applied().or(state.phase.height()));
     let latest = store.latest().map_or(Version(0), |info| info.version);
     // What is gone already cannot be held: the job finds that out and begins anew.
     let hold = needed.and_then(|version| store.hold(version).ok()).or_else(|| store.hold(latest).ok());
@@ -124,11 +130,12 @@ struct Worker {
 }
 
 /// Says that the job has ended, also if it ends by a panic.
-struct End<'a>(&'a Worker, Option<Result<Outcome, Error>>);
+struct End<'a>(&'a Worker, Option<Result<Outcome, Error>>, Arc<dyn Observer>);
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
         let end = self.1.take().unwrap_or(Err(Error::Invariant("the migration thread panicked")));
+        self.0.store.ignore(&self.2);
         self.0.shared.release();
         self.0.store.open_gate();
         self.0.note(|standing| standing.end = Some(end));
@@ -137,7 +144,9 @@ impl Drop for End<'_> {
 
 impl Worker {
     fn work(self) {
-        let mut end = End(&self, None);
+        let watcher: Arc<dyn Observer> = Arc::new(Watcher { shared: self.shared.clone() });
+        self.store.observe(watcher.clone());
+        let mut end = End(&self, None, watcher);
         let mut pause = PAUSES.0;
         loop {
             let ended = self.attempt();
@@ -181,17 +190,13 @@ impl Worker {
                     .to_owned(),
             });
         }
-        hold(&self.store, &self.shared, state.as_ref());
+        hold(&self.store, &self.shared, &self.begin.plan, state.as_ref());
         let source = self.store.source().ok_or(Error::Invariant("the store is not on store/v1"))?;
-        let (watcher, woken) = Watcher::new(self.shared.clone());
-        let watcher: Arc<dyn Observer> = Arc::new(watcher);
+        let woken = self.shared.waits();
         let chain = Embedded::new(self.store.clone(), self.shared.clone(), woken, self.begin.plan.parts.sc());
         let (plan, tuning) = (&self.begin.plan, self.begin.tuning);
-        self.store.observe(watcher.clone());
         let job = migrator::embed_with(&self.engines, &self.places.v2, plan, tuning, source, Box::new(chain));
-        let outcome = job.and_then(|job| self.run(job));
-        self.store.ignore(&watcher);
-        outcome
+        job.and_then(|job| self.run(job))
     }
 
     fn run(&self, job: migrator::Migrator) -> Result<Outcome, Error> {

@@ -58,6 +58,12 @@ impl V2Layout {
         Ok(layout)
     }
 
+    /// The engines, as they are.
+    #[must_use]
+    pub fn into_engines(self) -> (Box<dyn Commitment>, Option<Box<dyn Storage>>) {
+        (self.sc, self.ss)
+    }
+
     /// Brings SS to SC's version.
     fn level(&self) -> Result<(), StoreError> {
         let Some(ss) = &self.ss else { return Ok(()) };

@@ -1,4 +1,6 @@
-//! The machine, and a model of the driver around it, explored exhaustively on a small scale.
+//! The machine, and models of the driver around it and of the chain beside it, explored exhaustively on a small scale.
 
+mod beside;
 mod driver;
 mod states;
+mod switchers;

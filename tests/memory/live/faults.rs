@@ -1,87 +1,349 @@
-//! Faults beside commits: each write to the target fails once, blocks or panics, and so does each write to the journal.
+//! Faults beside commits: every write to the target and to the journal fails once, and from then on; the job's thread dies or stalls at
+//! every write; the disk is full; too many versions are held. The chain never notices.
 
 use super::chain::{Model, tuning};
-use crate::support::node::InMemory;
-use std::{path::Path, sync::Arc};
+use crate::support::{
+    failing::{Failing, Fate},
+    node::InMemory,
+};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc::channel,
+    },
+    thread,
+    time::Duration,
+};
 use storeshift::{
-    Outcome,
+    Outcome, disk,
     live::{Begin, Keeping, LiveStore, Places},
     model::Version,
     plan::At,
     root_store::Options,
+    target::Outage,
 };
 
-/// Where the snapshot is taken.
-const HEIGHT: Version = Version(12);
+/// Where the snapshot is taken, where the chain rests until the migration has ended, and where it ends.
+const HEIGHT: u64 = 12;
+const REST: u64 = 18;
+const END: u64 = 26;
 
 /// A node, and what its state has to be.
 struct Node {
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
+    path: PathBuf,
     databases: InMemory,
     model: Model,
+    /// Whether store/v1 is pruned after each commit.
+    prunes: bool,
 }
 
-fn begin(switch: bool) -> Begin {
-    let mut begin = Begin { switch, tuning: tuning(), ..Begin::new() };
+fn begin() -> Begin {
+    let mut begin = Begin { tuning: tuning(), max_pause: Duration::from_millis(20), ..Begin::new() };
     begin.tuning.workers = 1;
-    begin.plan.at = At::Version(HEIGHT);
-    begin.plan.chunk_leaves = 40;
+    begin.plan.at = At::Version(Version(HEIGHT));
+    begin.plan.chunk_leaves = 100;
     begin
 }
 
 impl Node {
     /// A chain that stands where the snapshot will be taken.
     fn new() -> Node {
-        // Where files cost no disk; the journal is synced often.
+        // Where files cost no disk: the journal is synced often.
         let shared = Path::new("/dev/shm");
-        let dir = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() };
-        let mut node = Node { dir: dir.unwrap(), databases: InMemory::new(), model: Model::new(31) };
-        let store = node.open(None);
-        node.model.commits(&store, HEIGHT.0 as usize);
+        let dir = if shared.is_dir() { tempfile::tempdir_in(shared) } else { tempfile::tempdir() }.unwrap();
+        let path = dir.path().canonicalize().unwrap();
+        let mut node = Node { _dir: dir, path, databases: InMemory::new(), model: Model::new(31), prunes: true };
+        let store = node.open(&Outage::never(), None);
+        node.commits(&store, HEIGHT);
         node
     }
 
-    fn open(&self, begin: Option<Begin>) -> LiveStore {
-        self.open_on(self.databases.clone(), begin)
-    }
-
-    fn open_on(&self, databases: InMemory, begin: Option<Begin>) -> LiveStore {
-        let places = Places { v1: self.dir.path().join("application.db"), v2: self.dir.path().join("v2") };
+    fn open(&self, outage: &Outage, begin: Option<Begin>) -> LiveStore {
+        let places = Places { v1: self.path.join("application.db"), v2: self.path.join("v2") };
         let keeping = Keeping { store: Options { threads: 1, ..Options::default() }, ..Keeping::default() };
-        LiveStore::open_with(Arc::new(databases), &places, keeping, begin).unwrap()
+        LiveStore::open_with(Arc::new(self.databases.with(outage)), &places, keeping, begin).unwrap()
     }
 
-    /// Commits, and prunes store/v1 as far as the migration lets it.
-    fn commits(&mut self, store: &LiveStore, count: usize) {
-        for _ in 0..count {
+    /// Commits until the chain is there, and prunes store/v1 as far as the migration lets it.
+    fn commits(&mut self, store: &LiveStore, until: u64) {
+        while store.latest().map_or(0, |info| info.version.0) < until {
             self.model.commit(store);
             let fence = store.fence();
-            if store.source().is_some() {
-                let newest = fence.latest().unwrap().version;
-                store.prune_below(Version(newest.0 - 2)).unwrap();
+            if self.prunes && store.source().is_some() && store.span().unwrap().latest.0 > HEIGHT {
+                store.prune_below(Version(store.span().unwrap().latest.0 - 1)).unwrap();
             }
+            drop(fence);
         }
     }
 
-    fn until_switched(&mut self, store: &LiveStore) -> Version {
+    /// Commits while the migration is at work, until it has ended or met something.
+    fn commits_beside(&mut self, store: &LiveStore) {
+        while store.is_migrating() && store.trouble().is_none() {
+            let next = store.latest().unwrap().version.0 + 1;
+            self.commits(store, next.min(REST));
+            thread::yield_now();
+        }
+    }
+
+    /// Opened again, the store is of record where the chain was, and the migration comes to its end. Returns where the snapshot was.
+    fn recovers(&mut self, begin: Begin) -> u64 {
+        let store = self.open(&Outage::never(), Some(begin));
+        self.model.check(&store);
         match store.wait() {
-            Some(Ok(Outcome::Done { version, .. })) => version,
+            Some(Ok(Outcome::Done { .. })) => {}
+            // It was switched already.
+            None => {}
             other => panic!("{other:?}"),
+        }
+        assert!(store.source().is_none());
+        self.commits(&store, END);
+        self.model.check(&store);
+        drop(store);
+        let store = self.open(&Outage::never(), None);
+        assert!(store.source().is_none() && !store.is_migrating());
+        self.model.check(&store);
+        store.span().unwrap().oldest.0
+    }
+
+    fn assert_same(&self, wanted: &Node, how: &str) {
+        let (found, wanted) = (self.databases.kept(), wanted.databases.kept());
+        assert!(*found.sc.data() == *wanted.sc.data(), "SC differs: {how}");
+        assert!(*found.ss.data() == *wanted.ss.data(), "SS differs: {how}");
+    }
+}
+
+/// Counts what is not done by this thread, which commits.
+#[derive(Clone)]
+struct Count {
+    seen: Arc<AtomicU64>,
+    commits: thread::ThreadId,
+}
+
+impl Count {
+    fn new() -> Count {
+        Count { seen: Arc::default(), commits: thread::current().id() }
+    }
+
+    /// Its number, if it counts.
+    fn next(&self) -> Option<u64> {
+        (thread::current().id() != self.commits).then(|| self.seen.fetch_add(1, Ordering::SeqCst))
+    }
+
+    fn seen(&self) -> u64 {
+        self.seen.load(Ordering::SeqCst)
+    }
+}
+
+/// A target in which something happens at one of the migration's writes.
+fn target(count: &Count, at: impl Fn(u64) -> bool + Send + Sync + 'static) -> Outage {
+    let count = count.clone();
+    Outage::asking(move || count.next().is_none_or(&at))
+}
+
+/// A migration that meets nothing, and how many writes it makes.
+fn whole() -> (Node, u64) {
+    let mut node = Node::new();
+    let count = Count::new();
+    let store = node.open(&target(&count, |_| true), Some(begin()));
+    node.commits_beside(&store);
+    assert!(matches!(store.wait(), Some(Ok(Outcome::Done { .. }))), "{:?}", store.wait());
+    let writes = count.seen();
+    node.commits(&store, END);
+    drop(store);
+    assert_eq!(node.recovers(begin()), HEIGHT);
+    (node, writes)
+}
+
+#[test]
+fn a_node_in_memory_migrates_itself_and_is_on_store_v2_after_a_restart() {
+    let (node, writes) = whole();
+    println!("{writes} writes");
+    assert!(writes > 50);
+    // Two of them are the same, whatever commits and migration came to meet.
+    node.assert_same(&whole().0, "another time");
+}
+
+#[test]
+fn commits_go_on_whichever_write_to_the_target_fails_and_the_migration_is_carried_on() {
+    let (wanted, writes) = whole();
+    for at in 0..writes {
+        let how = format!("write {at} of {writes}");
+        let mut node = Node::new();
+        let store = node.open(&target(&Count::new(), move |write| write < at), Some(begin()));
+        node.commits_beside(&store);
+        if let Some(trouble) = store.trouble() {
+            assert!(trouble.contains("outage"), "{how}: {trouble}");
+            assert!(store.source().is_some(), "{how}");
+        }
+        let latest = store.latest().unwrap().version.0;
+        node.commits(&store, latest + 4);
+        node.model.check(&store);
+        drop(store);
+        assert_eq!(node.recovers(begin()), HEIGHT, "{how}");
+        node.assert_same(&wanted, &how);
+    }
+}
+
+#[test]
+fn a_migration_whose_write_failed_once_is_carried_on_by_itself() {
+    let (wanted, writes) = whole();
+    for at in [1, writes / 2, writes - 8] {
+        let how = format!("write {at} of {writes}");
+        let mut node = Node::new();
+        let store = node.open(&target(&Count::new(), move |write| write != at), Some(begin()));
+        node.commits_beside(&store);
+        // It is tried again in a second, and the chain prunes meanwhile.
+        node.commits(&store, REST + 4);
+        assert!(matches!(store.wait(), Some(Ok(Outcome::Done { .. }))), "{how}: {:?}", store.wait());
+        node.commits(&store, END);
+        drop(store);
+        assert_eq!(node.recovers(begin()), HEIGHT, "{how}");
+        node.assert_same(&wanted, &how);
+    }
+}
+
+#[test]
+fn commits_go_on_wherever_the_thread_of_the_migration_dies() {
+    let (wanted, writes) = whole();
+    for at in 0..writes {
+        let how = format!("write {at} of {writes}");
+        let mut node = Node::new();
+        // Nothing is held for a job that is gone; so that it need not begin anew, the chain keeps everything.
+        node.prunes = false;
+        let dies = move |write| if write == at { std::panic::resume_unwind(Box::new("planted")) } else { true };
+        let store = node.open(&target(&Count::new(), dies), Some(begin()));
+        node.commits_beside(&store);
+        drop(store.wait());
+        let latest = store.latest().unwrap().version.0;
+        node.commits(&store, latest + 4);
+        node.model.check(&store);
+        drop(store);
+        assert_eq!(node.recovers(begin()), HEIGHT, "{how}");
+        node.assert_same(&wanted, &how);
+    }
+}
+
+#[test]
+fn commits_go_on_wherever_the_migration_stalls() {
+    let (wanted, writes) = whole();
+    let mut stalled = 0;
+    for at in 0..writes {
+        let how = format!("write {at} of {writes}");
+        let mut node = Node::new();
+        let (reached, is_reached) = channel();
+        let (release, released) = channel::<()>();
+        let released = Mutex::new(released);
+        let stalls = move |write| {
+            if write == at {
+                reached.send(()).unwrap();
+                // Until the other end is dropped.
+                let _ = released.lock().unwrap().recv();
+            }
+            true
+        };
+        let store = node.open(&target(&Count::new(), stalls), Some(begin()));
+        while is_reached.try_recv().is_err() && store.is_migrating() {
+            let next = store.latest().unwrap().version.0 + 1;
+            node.commits(&store, next.min(REST));
+            thread::yield_now();
+        }
+        if store.is_migrating() {
+            stalled += 1;
+            node.commits(&store, REST + 4);
+            assert!(store.source().is_some(), "{how}");
+            node.model.check(&store);
+        }
+        drop(release);
+        assert!(matches!(store.wait(), Some(Ok(Outcome::Done { .. }))), "{how}: {:?}", store.wait());
+        node.commits(&store, END);
+        drop(store);
+        assert_eq!(node.recovers(begin()), HEIGHT, "{how}");
+        node.assert_same(&wanted, &how);
+    }
+    println!("stalled at {stalled} of {writes} writes");
+    assert!(stalled * 10 > writes * 9);
+}
+
+/// Has one write to the journal and all after it fail, and returns whether it came to that, and whether the switch was in doubt.
+fn journal_fails(at: u64, fate: Fate) -> (bool, bool) {
+    let mut node = Node::new();
+    let count = Count::new();
+    let asked = {
+        let count = count.clone();
+        move || if count.next().is_some_and(|write| write >= at) { fate } else { Fate::Happens }
+    };
+    let mounted = disk::mount(&node.path.join("v2"), Arc::new(Failing(Arc::new(asked))));
+    let latest = Begin { plan: storeshift::plan::Plan { at: At::Latest, ..begin().plan }, ..begin() };
+    let store = node.open(&Outage::never(), Some(latest.clone()));
+    node.commits_beside(&store);
+    let is_hit = count.seen() > at;
+    let was = store.latest().unwrap().version.0;
+    node.commits(&store, was + 2);
+    node.model.check(&store);
+    let was_on_v1 = store.source().is_some();
+    drop(store);
+    drop(mounted);
+    let is_recorded = storeshift::migrator::found(&node.path.join("v2"))
+        .unwrap()
+        .is_some_and(|(_, state)| matches!(state.phase, storeshift::machine::Phase::Done { .. }));
+    node.recovers(latest);
+    (is_hit, was_on_v1 && is_recorded)
+}
+
+#[test]
+fn commits_go_on_whichever_write_to_the_journal_fails_and_one_store_is_of_record_afterwards() {
+    for fate in [Fate::Fails, Fate::SeemsToFail] {
+        let (mut at, mut doubts) = (0, 0);
+        loop {
+            let (is_hit, in_doubt) = journal_fails(at, fate);
+            if !is_hit {
+                break;
+            }
+            doubts += u64::from(in_doubt);
+            at += 1;
+        }
+        println!(
+            "{fate:?}: {at} writes, in {doubts} of them the switch was recorded and the chain went on with store/v1"
+        );
+        assert!(at > 100);
+        if fate == Fate::SeemsToFail {
+            assert!(doubts > 0, "the record of the switch was never in doubt");
         }
     }
 }
 
 #[test]
-fn a_node_in_memory_migrates_itself_and_is_on_store_v2_after_a_restart() {
+fn commits_go_on_when_the_disk_is_full_and_the_migration_is_carried_on_when_there_is_room() {
     let mut node = Node::new();
-    let store = node.open(Some(begin(true)));
-    node.commits(&store, 5);
-    node.until_switched(&store);
-    node.commits(&store, 5);
+    let mut greedy = begin();
+    greedy.tuning.reserve = u64::MAX / 2;
+    let mut store = node.open(&Outage::never(), Some(greedy));
+    let end = store.wait().unwrap().unwrap_err();
+    assert!(end.contains("disk"), "{end}");
+    node.commits(&store, HEIGHT + 1);
+    let latest = Begin { plan: storeshift::plan::Plan { at: At::Latest, ..begin().plan }, ..begin() };
+    store.migrate(latest).unwrap();
+    node.commits_beside(&store);
+    assert!(matches!(store.wait(), Some(Ok(Outcome::Done { .. }))), "{:?}", store.wait());
+    node.commits(&store, END);
     node.model.check(&store);
-    drop(store);
-    let store = node.open(None);
-    assert!(store.source().is_none());
-    node.commits(&store, 5);
+}
+
+#[test]
+fn a_migration_over_its_budget_lets_go_of_what_it_holds_though_it_only_waits_to_be_tried_again() {
+    let mut node = Node::new();
+    let begin = Begin { held_versions: Some(5), ..begin() };
+    let store = node.open(&target(&Count::new(), |write| write < 3), Some(begin));
+    while store.trouble().is_none() {
+        thread::yield_now();
+    }
+    node.commits(&store, HEIGHT + 5);
+    assert_eq!(store.span().unwrap().oldest.0, HEIGHT, "it is held between two attempts");
+    node.commits(&store, HEIGHT + 8);
+    assert!(store.span().unwrap().oldest.0 > HEIGHT, "the chain's disk comes first: {:?}", store.span());
+    drop(store.wait());
     node.model.check(&store);
 }
