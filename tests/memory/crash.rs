@@ -3,15 +3,19 @@
 
 mod explorer;
 mod images;
+mod job;
 mod log;
 mod recorder;
 mod story;
+mod trail;
 mod twins;
 
 use crate::support::random::seed;
-use explorer::{Effort, explore};
+use explorer::{Effort, Figures, explore};
+use job::{Ending, Job};
 use std::path::Path;
-use story::Story;
+use story::{Recording, Story, Tale};
+use trail::Checkpoints;
 
 /// A directory where files cost no disk.
 fn place() -> tempfile::TempDir {
@@ -26,13 +30,41 @@ fn effort() -> Effort {
     Effort { drawn: 200 * times, doubles: 2 * times, doubles_drawn: 2 * times, threads: 8 }
 }
 
+/// Records a tale in a directory of its own, and goes through it.
+fn tell<T: Tale>(tale: &T, record: impl Fn(&T, &Path) -> Recording, effort: Effort) -> Figures {
+    let seed = seed(71);
+    let place = place();
+    let world = place.path().join("world");
+    std::fs::create_dir(&world).unwrap();
+    let recording = record(tale, &world);
+    let figures = explore(tale, &recording, seed, effort);
+    println!("{figures:#?}");
+    figures
+}
+
 #[test]
 fn whatever_a_power_cut_leaves_of_a_migration_no_commit_is_lost_and_it_comes_to_its_end() {
-    let seed = seed(71);
-    let story = Story::new(seed);
-    let place = place();
-    let recording = story.record(place.path());
-    let figures = explore(&story, &recording, seed, effort());
-    println!("{figures:#?}");
+    let figures = tell(&Story::new(seed(71)), Story::record, effort());
     assert!(figures.distinct > 50_000 && figures.double_images > 1000, "{figures:?}");
+}
+
+#[test]
+fn whatever_it_leaves_of_a_job_another_run_comes_to_the_same_target_and_what_was_asked_is_remembered() {
+    let effort = Effort { drawn: effort().drawn / 8, ..effort() };
+    let figures = tell(&Job::new(Ending::Switched), Job::record, effort);
+    assert!(figures.distinct > 1000 && figures.double_images > 100, "{figures:?}");
+}
+
+#[test]
+fn whatever_it_leaves_of_a_job_that_is_given_up_nothing_of_it_comes_back() {
+    let effort = Effort { drawn: effort().drawn / 8, ..effort() };
+    let figures = tell(&Job::new(Ending::GivenUp), Job::record, effort);
+    assert!(figures.distinct > 1000 && figures.double_images > 100, "{figures:?}");
+}
+
+#[test]
+fn whatever_it_leaves_of_checkpoints_those_that_count_are_whole_and_the_others_go() {
+    let effort = Effort { drawn: effort().drawn / 8, ..effort() };
+    let figures = tell(&Checkpoints::new(), Checkpoints::record, effort);
+    assert!(figures.distinct > 500 && figures.double_images > 10, "{figures:?}");
 }

@@ -178,6 +178,8 @@ pub fn remove(directory: &Path) -> Result<(), CheckpointError> {
         disk::remove(&path).map_err(io(&path, "remove"))?;
     }
     if is_ours {
+        // A power cut must not bring a file back without the name that says whose it is.
+        sync(directory)?;
         disk::remove(&begun).map_err(io(&begun, "remove"))?;
     }
     disk::remove_directory(directory).map_err(io(directory, "remove"))

@@ -18,6 +18,11 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// An empty directory.
+    pub fn empty() -> Tree {
+        Tree { directories: vec![BTreeMap::new()], files: Vec::new() }
+    }
+
     /// The tree that is in a directory; directory 0 is that one.
     pub fn read(path: &Path) -> Tree {
         let mut tree = Tree::default();

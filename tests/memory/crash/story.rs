@@ -51,6 +51,16 @@ pub struct Recording {
     pub ops: Vec<Op>,
 }
 
+/// What is recorded once, and carried on from every image of it.
+pub trait Tale: Sync {
+    /// What a directory says without being changed in what matters: those that say the same are carried on in the same way. And how many
+    /// events are in its journal, if it has one.
+    fn says(&self, dir: &Path) -> (Option<u64>, String);
+
+    /// Opens what is there, checks it against what was told, carries it on to the end, and checks it again.
+    fn recover(&self, dir: &Path, twins: &Twins, told: &[String], recorder: Option<&Recorder>);
+}
+
 /// Which of a target's files there may be when all is done.
 const LEFT: &[&str] = &[
     "v2/journal/control.json",
@@ -128,15 +138,16 @@ impl Story {
         }
         drop(store);
         drop(mounted);
-        Recording {
-            base: Tree { directories: vec![Default::default()], files: Vec::new() },
-            engines,
-            ops: recorder.ops(),
-        }
+        Recording { base: Tree::empty(), engines, ops: recorder.ops() }
+    }
+}
+
+impl Tale for Story {
+    fn says(&self, dir: &Path) -> (Option<u64>, String) {
+        journal_says(dir, &places(dir).v2.join("journal"))
     }
 
-    /// Opens what is there, checks it against what was told, carries it on to the end, checks it again.
-    pub fn recover(&self, dir: &Path, twins: &Twins, told: &[String], recorder: Option<&Recorder>) {
+    fn recover(&self, dir: &Path, twins: &Twins, told: &[String], recorder: Option<&Recorder>) {
         let committed = told.iter().filter_map(|told| told.strip_prefix("commit ")).next_back();
         let committed = committed.map_or(BEFORE, |version| version.parse().unwrap());
         if told.iter().any(|told| told == "limited") {
@@ -173,32 +184,32 @@ impl Story {
         let odd: Vec<_> = left.iter().filter(|name| !LEFT.contains(&name.as_str())).collect();
         assert!(odd.is_empty(), "left over: {odd:?}");
     }
+}
 
-    /// What the directory says without being changed: two that say the same are carried on in the same way.
-    pub fn says(&self, dir: &Path) -> (Option<u64>, String) {
-        let mut says = String::new();
-        for name in listing(dir, dir) {
-            let is_small = !name.ends_with("journal.redb") && !name.ends_with("lock") && !name.contains("status.json");
-            let content = if is_small { fs::read(dir.join(&name)).unwrap() } else { Vec::new() };
-            says.push_str(&format!("{name} {}\n", blake3::hash(&content)));
-        }
-        let journal = places(dir).v2.join("journal");
-        if !Journal::exists(&journal) {
-            return (None, says);
-        }
-        let journal = Journal::open(&journal).unwrap_or_else(|error| panic!("the journal does not open: {error}"));
-        let state = journal.state().unwrap();
-        says.push_str(&format!("{:?} {state:?}", journal.job().unwrap()));
-        if !matches!(state.phase, Phase::Snapshotting { .. }) {
-            let manifest = journal.manifest().unwrap();
-            for id in 0..manifest.stores.iter().map(|store| store.chunks).sum() {
-                says.push_str(&format!("{:?}", journal.restored(id).unwrap().map(|restored| restored.ss)));
-            }
-            journal.chunks(0, manifest.stores.iter().map(|store| store.chunks).sum()).unwrap();
-        }
-        assert_eq!(journal.events().unwrap().len() as u64, journal.event_count());
-        (Some(journal.event_count()), says)
+/// What a directory with a job says: how many events its journal has, and everything else that matters. The files are looked at, and the
+/// journal is opened and read.
+pub fn journal_says(dir: &Path, journal: &Path) -> (Option<u64>, String) {
+    let mut says = String::new();
+    for name in listing(dir, dir) {
+        let is_small = !name.ends_with("journal.redb") && !name.ends_with("lock") && !name.contains("status.json");
+        let content = if is_small { fs::read(dir.join(&name)).unwrap() } else { Vec::new() };
+        says.push_str(&format!("{name} {}\n", blake3::hash(&content)));
     }
+    if !Journal::exists(journal) {
+        return (None, says);
+    }
+    let journal = Journal::open(journal).unwrap_or_else(|error| panic!("the journal does not open: {error}"));
+    let state = journal.state().unwrap();
+    says.push_str(&format!("{:?} {state:?}", journal.job().unwrap()));
+    if !matches!(state.phase, Phase::Snapshotting { .. }) {
+        let manifest = journal.manifest().unwrap();
+        for id in 0..manifest.stores.iter().map(|store| store.chunks).sum() {
+            says.push_str(&format!("{:?}", journal.restored(id).unwrap().map(|restored| restored.ss)));
+        }
+        journal.chunks(0, manifest.stores.iter().map(|store| store.chunks).sum()).unwrap();
+    }
+    assert_eq!(journal.events().unwrap().len() as u64, journal.event_count());
+    (Some(journal.event_count()), says)
 }
 
 fn places(dir: &Path) -> Places {
@@ -214,7 +225,7 @@ fn begin(switch: bool) -> Begin {
 }
 
 /// All files, by their paths from `root`.
-fn listing(root: &Path, at: &Path) -> Vec<String> {
+pub fn listing(root: &Path, at: &Path) -> Vec<String> {
     let mut found = Vec::new();
     let mut entries: Vec<PathBuf> = fs::read_dir(at).unwrap().map(|entry| entry.unwrap().path()).collect();
     entries.sort();

@@ -1,0 +1,158 @@
+//! A job on a database that stands still: brought up to its newest version, and then switched on request, or given up. Whatever a power
+//! cut leaves, another run comes to the same target, or the wiping is gone on with.
+
+use super::{
+    log::{Held, Op},
+    recorder::{Recorder, Tree},
+    story::{Recording, Tale, journal_says, listing},
+    twins::Twins,
+};
+use crate::support::job::tiny;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+use storeshift::{
+    Outcome, disk,
+    journal::{Journal, SwitchRequest},
+    machine::{Phase, State},
+    migrator,
+    plan::{At, Paths, Plan, Tuning},
+    target::{CommitmentData, Engines, StorageData},
+};
+
+#[derive(Clone, Copy, PartialEq)]
+pub enum Ending {
+    Switched,
+    GivenUp,
+}
+
+pub struct Job {
+    ending: Ending,
+    /// What the target holds in the end.
+    target: (CommitmentData, StorageData),
+}
+
+impl Job {
+    pub fn new(ending: Ending) -> Job {
+        let mut job = Job { ending, target: Default::default() };
+        let (place, twins) = (super::place(), Twins::holding(Vec::new(), None));
+        let world = place.path().join("world");
+        job.run(&world, &twins, true);
+        job.target = held(&world, &twins);
+        assert!(!job.target.0.records.is_empty() && !job.target.1.pairs.is_empty());
+        job
+    }
+
+    /// Runs the job; up to the switch, or through it.
+    fn run(&self, dir: &Path, twins: &Twins, switch: bool) -> Outcome {
+        let paths = Paths { source: source(dir), target: target(dir), ..Paths::default() };
+        let at = if self.ending == Ending::Switched { At::Oldest } else { At::Latest };
+        let plan = Plan { at, chunk_leaves: 64, ..Plan::new() };
+        let tuning = Tuning { memory: 32 << 20, switch, ..tiny(1) };
+        let engines: Arc<dyn Engines> = Arc::new(twins.clone());
+        migrator::open_with(&engines, &paths, &plan, tuning).unwrap().run().unwrap()
+    }
+
+    pub fn record(&self, dir: &Path) -> Recording {
+        let recorder = Recorder::new(dir);
+        let mounted = disk::mount(dir, Arc::new(recorder.clone()));
+        let twins = Twins::holding(Vec::new(), Some(recorder.clone()));
+        assert!(matches!(self.run(dir, &twins, false), Outcome::CaughtUp { .. }));
+        recorder.note(Op::Told("caught up".to_owned()));
+        match self.ending {
+            Ending::Switched => {
+                SwitchRequest::new(1, None).write(&target(dir).join("journal")).unwrap();
+                recorder.note(Op::Told("asked".to_owned()));
+                assert!(matches!(self.run(dir, &twins, true), Outcome::Done { .. }));
+                recorder.note(Op::Told("done".to_owned()));
+            }
+            Ending::GivenUp => {
+                recorder.note(Op::Told("given up".to_owned()));
+                migrator::abort(&target(dir)).unwrap();
+                recorder.note(Op::Told("gone".to_owned()));
+            }
+        }
+        drop(mounted);
+        Recording { base: Tree::empty(), engines: Vec::new(), ops: recorder.ops() }
+    }
+}
+
+impl Tale for Job {
+    fn says(&self, dir: &Path) -> (Option<u64>, String) {
+        journal_says(dir, &target(dir).join("journal"))
+    }
+
+    fn recover(&self, dir: &Path, twins: &Twins, told: &[String], recorder: Option<&Recorder>) {
+        let was_told = |what: &str| told.iter().any(|told| told == what);
+        let journal = target(dir).join("journal");
+        let state = state(&journal);
+        let phase = state.as_ref().map(|state| &state.phase);
+        if was_told("gone") && !was_told("again") {
+            assert!(state.is_none(), "it is there again: {state:?}");
+            assert!(!target(dir).join("sc").exists() && !target(dir).join("ss").exists());
+        } else if was_told("done") {
+            assert!(matches!(phase, Some(Phase::Done { .. })), "{phase:?}");
+        } else if was_told("caught up") && !was_told("given up") {
+            assert!(
+                matches!(phase, Some(Phase::Syncing { .. } | Phase::Switching { .. } | Phase::Done { .. })),
+                "{phase:?}"
+            );
+        }
+        if was_told("asked") && !matches!(phase, Some(Phase::Done { .. })) {
+            assert!(SwitchRequest::read(&journal).unwrap().is_some(), "what was asked is forgotten");
+        }
+        if let Some(recorder) = recorder {
+            recorder.note(Op::Told("again".to_owned()));
+        }
+        if matches!(phase, Some(Phase::Aborted)) {
+            migrator::abort(&target(dir)).unwrap();
+            assert!(listing(dir, dir).is_empty(), "left over: {:?}", listing(dir, dir));
+        }
+        assert!(matches!(self.run(dir, twins, true), Outcome::Done { .. }));
+        assert!(held(dir, twins) == self.target, "the target is another one");
+        // Once more, and nothing changes.
+        assert!(matches!(self.run(dir, twins, true), Outcome::Done { .. }));
+        assert!(held(dir, twins) == self.target, "the target is another one after a second run");
+        let left = listing(dir, dir);
+        let allowed = ["journal.redb", "lock", "storeshift.job", "twin"];
+        // Until it is removed with the job.
+        let stale = ["switch.json", "switch.json.new"];
+        let known = |name: &&String| allowed.iter().chain(&stale).any(|known| name.ends_with(known));
+        assert!(left.iter().all(|name| known(&name)), "left over: {left:?}");
+    }
+}
+
+/// A database of its own for each world, beside it: it is locked for the switch.
+fn source(dir: &Path) -> PathBuf {
+    let source = dir.with_file_name("application.db");
+    if !source.exists() {
+        fs::create_dir(&source).unwrap();
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/nofast/application.db");
+        for entry in fs::read_dir(fixture).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), source.join(entry.file_name())).unwrap();
+        }
+    }
+    source
+}
+
+fn target(dir: &Path) -> PathBuf {
+    dir.join("v2")
+}
+
+fn state(journal: &Path) -> Option<State> {
+    Journal::exists(journal).then(|| Journal::open(journal).unwrap().state().unwrap())
+}
+
+/// What the engines in a target's directory hold.
+fn held(dir: &Path, twins: &Twins) -> (CommitmentData, StorageData) {
+    let number =
+        |engine: &str| fs::read_to_string(target(dir).join(engine).join("twin")).unwrap().parse::<usize>().unwrap();
+    let held = twins.held();
+    match (&held[number("sc")], &held[number("ss")]) {
+        (Some(Held::Sc(sc)), Some(Held::Ss(ss))) => (CommitmentData::clone(sc), StorageData::clone(ss)),
+        _ => panic!("no engines"),
+    }
+}
