@@ -13,13 +13,14 @@ FUZZ_SECONDS ?= 60
 step = @printf '\n==> %s\n' "$(1)"
 GO_MODULES = wl v0 v1 v2
 
-.PHONY: help demo test bench bench-large oracle fuzz lint deps clean build
+.PHONY: help demo test bench bench-large bench-live oracle fuzz lint deps clean build
 
 help:
 	@echo "make demo     migrate a small bundled database, kill it half-way, resume, verify"
 	@echo "make test     everything that must hold: format, lints, documentation, all tests"
 	@echo "make bench    side by side with the Go migration, curves, limits, reads, a picture (15 minutes the first time)"
 	@echo "make bench-large   the same with ten million keys too"
+	@echo "make bench-live    a chain that commits beside its migration, the commit that switches, a thousand switches (20 minutes)"
 	@echo "make oracle   check and build the Go programs that judge what is written"
 	@echo "make fuzz     every fuzz target for FUZZ_SECONDS=$(FUZZ_SECONDS) seconds (needs nightly Rust and cargo-fuzz)"
 	@echo "make lint     format, clippy, documentation; licences and advisories if cargo-deny is there"
@@ -72,6 +73,11 @@ bench:
 bench-large:
 	@.ci/deps test
 	@benches/run.sh -large
+
+# LIVE=... are knobs, such as LIVE='--pairs 2 --switches 20' for a try; LIVE=--help lists them. What was begun is gone on with.
+bench-live:
+	@.ci/deps build
+	$(CARGO) bench --locked --bench live -- $(LIVE)
 
 # Threads of a run may still be ending when leaks would be counted, which looks like one.
 fuzz:

@@ -124,7 +124,11 @@ impl Error {
             },
             Error::Journal(error) => match error {
                 JournalError::Damaged { .. } | JournalError::Record { .. } => Kind::Disagrees,
-                JournalError::Locked(_) | JournalError::Format { .. } | JournalError::Newer { .. } => Kind::Blocked,
+                JournalError::Locked { .. }
+                | JournalError::Foreign { .. }
+                | JournalError::Request { .. }
+                | JournalError::Format { .. }
+                | JournalError::Newer { .. } => Kind::Blocked,
                 JournalError::Io { .. } | JournalError::Database(_) => Kind::Retry,
             },
             Error::Phase(error) => match error {
@@ -148,6 +152,19 @@ impl Error {
         }
     }
 
+    /// What the machine ran out of, as something to do about it. Engines hand on the operating system's words only.
+    fn lack(&self) -> Option<&'static str> {
+        let what = self.to_string();
+        let lacks = [
+            ("No space left on device", "Make room on that disk"),
+            ("Disk quota exceeded", "Make room on that disk, or have the quota raised"),
+            ("Read-only file system", "Have that file system mounted for writing, and see why it is not"),
+            ("Too many open files", "Allow the process more open files (`ulimit -n 1024`)"),
+            ("Cannot allocate memory", "Give the process more memory, or --memory-mib and --workers less"),
+        ];
+        lacks.iter().find(|(words, _)| what.contains(words)).map(|(_, lack)| *lack)
+    }
+
     /// What is safe now and what to do next, in a sentence or two.
     #[must_use]
     pub fn advice(&self) -> String {
@@ -159,6 +176,13 @@ impl Error {
             Error::Halted(_) => {
                 return "The source is untouched and store/v1 stays the store of record. Run `storeshift verify --repair` to \
                         redo damaged chunks from the source, or `storeshift abort` to wipe the target and start over."
+                    .to_owned();
+            }
+            // RocksDB removes a table that it was to take over when its manifest could not be synced, and the manifest may name it.
+            Error::Target(TargetError::Corrupt { what, .. }) if what.starts_with("open: ") => {
+                return "The source is untouched. An engine that cannot be opened cannot be mended either. Before the switch run \
+                        `storeshift abort` and the same command again, which begins anew; after it keep nodes off this target, and \
+                        put a copy of it back. See whether its disk has reported errors."
                     .to_owned();
             }
             Error::Unsound(_) | Error::Target(TargetError::Corrupt { .. }) => {
@@ -181,7 +205,17 @@ impl Error {
                 };
                 return format!("The node and its database are untouched. {what}");
             }
-            Error::Journal(JournalError::Locked(_)) => {
+            Error::Journal(JournalError::Request { .. }) => {
+                return "The chain stays on store/v1, and everything finished so far is recorded. Take the request back with \
+                        `storeshift switch --cancel`, or carry it out with the release that made it."
+                    .to_owned();
+            }
+            Error::Journal(JournalError::Foreign { .. }) | Error::Target(TargetError::Foreign { .. }) => {
+                return "The source is untouched, and nothing was written by this command. What a job writes and removes must be \
+                        its own, and in the target itself: see what that is, and remove it or choose another target directory."
+                    .to_owned();
+            }
+            Error::Journal(JournalError::Locked { .. }) => {
                 return "Wait for the other process, or stop it; `storeshift status` shows what it is doing."
                     .to_owned();
             }
@@ -229,6 +263,11 @@ impl Error {
                     .to_owned();
             }
             _ => {}
+        }
+        if let Some(lack) = self.lack().filter(|_| self.kind() == Kind::Retry) {
+            return format!(
+                "Everything finished so far is recorded. {lack}, then run the same command again to continue."
+            );
         }
         match self.kind() {
             Kind::Bug => "The source is untouched. Please report this with the output of `storeshift journal`.",

@@ -120,6 +120,9 @@ pub(super) fn watched<T: Send + 'static>(
 
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     let io = |source| JournalError::Io { path: "tokio".into(), doing: "start a runtime for", source };
+    // Where a process may open few files tokio panics, so a few more than it needs are opened before.
+    let spare: std::io::Result<Vec<_>> = (0..12).map(|_| std::fs::File::open("/dev/null")).collect();
+    drop(spare.map_err(io)?);
     Ok(tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?)
 }
 
@@ -143,6 +146,16 @@ fn show_status(args: &StatusArgs) -> Result<(), Error> {
     let (target, _, _) = args.target.resolve()?;
     let place = Place::new(&target);
     let running = Lock::is_taken(&place.journal());
+    if let Some(format) = status::format(&place.journal()).filter(|format| *format != u64::from(Status::FORMAT)) {
+        return Err(Error::Blocked {
+            what: format!(
+                "{}/status.json has format {format}, this release knows {}",
+                place.journal().display(),
+                Status::FORMAT
+            ),
+            advice: "Nothing was changed. Look with the release of storeshift that works on this job.".to_owned(),
+        });
+    }
     let written: Option<Status> = status::read(&place.journal());
     let Some(status) = written else {
         let what = if Journal::exists(&place.journal()) {

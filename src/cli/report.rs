@@ -306,6 +306,9 @@ pub fn findings(findings: &Findings, job: &Migrator, with_source: bool) {
     if with_source {
         println!("source     snapshot taken anew and equal; {} app hashes compared", findings.compared);
     }
+    if findings.tops {
+        println!("repaired   what is outside of chunks, and proven again");
+    }
     for chunk in &findings.repaired {
         println!("repaired   chunk {chunk}, and proven again");
     }

@@ -27,7 +27,7 @@ pub fn run(args: &SwitchArgs) -> Result<(), Error> {
         return Ok(());
     }
     if args.cancel {
-        let asked = SwitchRequest::read(&journal).ok().flatten().is_some();
+        let asked = !matches!(SwitchRequest::read(&journal), Ok(None));
         SwitchRequest::remove(&journal)?;
         let is_switching = status.is_some_and(|status| status.phase == "Switching") && Lock::is_taken(&journal);
         let said = match () {

@@ -22,7 +22,7 @@ use std::{fmt::Debug, io, path::Path, sync::Arc};
 pub enum Making {
     /// It must not be there.
     New,
-    /// What is there of this name is emptied first.
+    /// What is there of this name goes first, also where that is a link.
     Anew,
 }
 

@@ -20,11 +20,13 @@ impl Disk for Real {
     fn make(&self, path: &Path, making: Making) -> io::Result<Box<dyn DiskFile>> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(FILE);
-        match making {
-            Making::New => options.create_new(true),
-            Making::Anew => options.create(true).truncate(true),
-        };
-        Ok(Box::new(options.open(path)?))
+        if making == Making::Anew {
+            match fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(Box::new(options.create_new(true).open(path)?))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {

@@ -6,6 +6,7 @@
 //! neither file counts unless it belongs to the user of this process or to root; and the control file and its directory not if
 //! a group or others may write them.
 
+use super::seal;
 use crate::{
     disk::{self, Making},
     plan::Yielding,
@@ -50,6 +51,9 @@ pub struct Control {
     /// When to yield.
     #[serde(default, rename = "yield")]
     pub yielding: Option<Yielding>,
+    /// Of the file; last in it.
+    #[serde(default)]
+    seal: Option<String>,
 }
 
 /// Why what an operator asked is not known, or could not be written.
@@ -122,9 +126,12 @@ fn parse(text: &[u8]) -> Result<Control, String> {
         Some(format) => return Err(format!("has format {format}, this release knows format {FORMAT}")),
         None => return Err("has no format".to_owned()),
     }
-    let control: Control = serde_json::from_value(value).map_err(|error| format!("is no control file: {error}"))?;
+    let mut control: Control = serde_json::from_value(value).map_err(|error| format!("is no control file: {error}"))?;
     if control.workers == Some(0) {
         return Err("asks for no worker at all; pause the job instead".to_owned());
+    }
+    if control.seal.take().is_some_and(|seal| !seal::holds(text, &seal)) {
+        return Err("is not as it was written: say again what is asked".to_owned());
     }
     Ok(control)
 }
@@ -155,8 +162,10 @@ pub fn change(directory: &Path, change: impl FnOnce(&mut Control)) -> Result<Con
     held.lock().map_err(error("lock the directory of"))?;
     let mut control = read(directory)?;
     change(&mut control);
-    let mut text = serde_json::to_vec_pretty(&control).map_err(|e| error("write")(e.into()))?;
+    let unsealed = Control { seal: Some(seal::BLANK.to_owned()), ..control.clone() };
+    let mut text = serde_json::to_vec_pretty(&unsealed).map_err(|e| error("write")(e.into()))?;
     text.push(b'\n');
+    let text = seal::sealed(text);
     let temporary = directory.join("control.json.new");
     // A file of that name that a crash left would keep its owner and mode.
     match disk::remove(&temporary) {

@@ -6,8 +6,29 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum JournalError {
     /// Another process works on this target.
-    #[error("{path}: another storeshift process works on this target", path = .0.display())]
-    Locked(PathBuf),
+    #[error("{path}: another storeshift process{process} works on this target", path = path.display(), process = number(*by))]
+    Locked {
+        /// The journal's directory or file.
+        path: PathBuf,
+        /// Its number, if the system tells.
+        by: Option<u32>,
+    },
+    /// Something else lies where the journal or one of its files belongs.
+    #[error("{path} {what}", path = path.display())]
+    Foreign {
+        /// Where.
+        path: PathBuf,
+        /// What is there.
+        what: String,
+    },
+    /// The request to switch is not one this release understands, so it is neither carried out nor left out of account.
+    #[error("{path}: understand: {what}", path = path.display())]
+    Request {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// redb found damage when it checked the file on opening.
     #[error("{path}: the journal is damaged: {what}", path = path.display())]
     Damaged {
@@ -53,8 +74,12 @@ pub enum JournalError {
         source: std::io::Error,
     },
     /// redb could not read or write. After a failed sync nothing may be assumed durable, so it is never tried again.
-    #[error("the journal could not be read or written: {0}")]
+    #[error("the target's journal/journal.redb could not be read or written: {0}")]
     Database(String),
+}
+
+fn number(process: Option<u32>) -> String {
+    process.map_or(String::new(), |process| format!(" ({process})"))
 }
 
 macro_rules! from_redb {

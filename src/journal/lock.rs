@@ -1,9 +1,10 @@
 //! One owner at a time: an operating-system lock that dies with its process.
 
-use super::JournalError;
+use super::{JournalError, ours};
 use crate::disk;
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     time::Duration,
 };
@@ -22,27 +23,77 @@ impl Lock {
     /// Takes the lock of a journal directory, creating both if need be.
     ///
     /// # Errors
-    /// [`JournalError::Locked`] if somebody has it.
+    /// [`JournalError::Locked`] if somebody has it, [`JournalError::Foreign`] if something else lies there.
     pub fn take(directory: &Path) -> Result<Lock, JournalError> {
         let path = directory.join(NAME);
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
-        disk::make_directories(directory).map_err(error("create the directory of"))?;
-        let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(error("open"))?;
+        ours::check(directory)?;
         // `status` looks at the lock by sharing it for a moment, which must not look like an owner.
         for _ in 0..PATIENCE {
+            disk::make_directories(directory).map_err(error("create the directory of"))?;
+            let file = ours::guarded(OpenOptions::new().create(true).truncate(false).write(true), &path);
+            let file = file.map_err(error("open"))?;
             match file.try_lock() {
-                Ok(()) => return Ok(Lock { _file: file }),
+                Ok(()) if is_at(&file, &path) => return Ok(Lock { _file: file }),
+                // It was removed with its job just before. Whoever comes next makes another one.
+                Ok(()) => {}
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
                 Err(TryLockError::Error(source)) => return Err(error("lock")(source)),
             }
         }
-        Err(JournalError::Locked(directory.to_owned()))
+        Err(JournalError::Locked { path: directory.to_owned(), by: owner(&path) })
     }
 
     /// Whether somebody has the lock of a journal directory now.
     #[must_use]
     pub fn is_taken(directory: &Path) -> bool {
-        let Ok(file) = File::open(directory.join(NAME)) else { return false };
+        let Ok(file) = ours::open(&directory.join(NAME)) else { return false };
         matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock))
+    }
+}
+
+/// The process that has a lock file, if the system tells. Nothing is written for that: a number in a file outlives its process, and
+/// then is another one's.
+fn owner(path: &Path) -> Option<u32> {
+    let inode = std::fs::metadata(path).ok()?.ino().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        // `1: FLOCK ADVISORY WRITE 4711 fe:00:1234567 0 EOF`; devices are named differently on some file systems.
+        let mut words = line.split_ascii_whitespace().skip(1);
+        let is_flock = words.next() == Some("FLOCK");
+        let process = words.nth(2)?.parse::<u32>().ok()?;
+        let of_file = words.next()?.rsplit(':').next() == Some(&inode);
+        (is_flock && of_file && process > 0).then_some(process)
+    })
+}
+
+/// Whether an open file is the one that has this name.
+fn is_at(file: &File, path: &Path) -> bool {
+    let of_name = std::fs::symlink_metadata(path);
+    file.metadata().is_ok_and(|of_file| {
+        of_name.is_ok_and(|of_name| (of_name.dev(), of_name.ino()) == (of_file.dev(), of_file.ino()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_removed_with_its_job_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("journal");
+        for _ in 0..20 {
+            let first = Lock::take(&directory).unwrap();
+            std::thread::scope(|scope| {
+                // It waits for the first one, or comes later.
+                let second = scope.spawn(|| Lock::take(&directory).unwrap());
+                std::fs::remove_file(directory.join(NAME)).unwrap();
+                drop(first);
+                let second = second.join().unwrap();
+                assert!(matches!(Lock::take(&directory), Err(JournalError::Locked { .. })));
+                drop(second);
+            });
+        }
     }
 }

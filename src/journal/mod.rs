@@ -9,7 +9,9 @@ pub mod control;
 mod error;
 mod event;
 mod lock;
+mod ours;
 pub mod record;
+mod seal;
 pub mod status;
 mod switch;
 
@@ -434,7 +436,7 @@ impl Journal {
 fn on_file(path: &Path, file: Box<dyn DiskFile>) -> Result<Database, JournalError> {
     let io = |source| JournalError::Io { path: path.to_owned(), doing: "lock", source };
     if !file.try_lock().map_err(io)? {
-        return Err(JournalError::Locked(path.to_owned()));
+        return Err(JournalError::Locked { path: path.to_owned(), by: None });
     }
     builder().create_with_backend(backend::Backend(file)).map_err(|error| open_error(path, error))
 }
@@ -485,7 +487,7 @@ fn sync_directory(path: &Path) -> Result<(), JournalError> {
 fn open_error(path: &Path, error: redb::DatabaseError) -> JournalError {
     let path = path.to_owned();
     match error {
-        redb::DatabaseError::DatabaseAlreadyOpen => JournalError::Locked(path),
+        redb::DatabaseError::DatabaseAlreadyOpen => JournalError::Locked { path, by: None },
         redb::DatabaseError::Storage(redb::StorageError::Io(source)) => {
             // redb reports a file that is no redb file at all as invalid data, and one that is cut short as its end.
             if matches!(source.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof) {

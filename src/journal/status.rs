@@ -2,10 +2,10 @@
 //!
 //! It decides nothing. If it is missing or old, only what is shown is.
 
-use super::JournalError;
+use super::{JournalError, ours};
 use crate::disk::{self, Making};
 use serde::{Serialize, de::DeserializeOwned};
-use std::{fs, path::Path};
+use std::{io::Read as _, path::Path};
 
 const NAME: &str = "status.json";
 
@@ -25,8 +25,16 @@ pub fn write<T: Serialize>(directory: &Path, status: &T) -> Result<(), JournalEr
     disk::rename(&temporary, &path).map_err(error("replace"))
 }
 
+/// The format of the status file of a journal directory; none if there is no readable one.
+#[must_use]
+pub fn format(directory: &Path) -> Option<u64> {
+    read::<serde_json::Value>(directory)?.get("format")?.as_u64()
+}
+
 /// Reads the status file of a journal directory; none if there is no readable one.
 #[must_use]
 pub fn read<T: DeserializeOwned>(directory: &Path) -> Option<T> {
-    serde_json::from_slice(&fs::read(directory.join(NAME)).ok()?).ok()
+    let mut text = Vec::new();
+    ours::open(&directory.join(NAME)).ok()?.read_to_end(&mut text).ok()?;
+    serde_json::from_slice(&text).ok()
 }

@@ -3,10 +3,10 @@
 //! It decides nothing by itself: the flip is recorded in the journal, and only after everything was checked. If the file is lost,
 //! somebody has to ask again.
 
-use super::JournalError;
+use super::{JournalError, ours, seal};
 use crate::disk::{self, Making};
 use serde::{Deserialize, Serialize};
-use std::{fs, io, path::Path};
+use std::{io, io::Read as _, path::Path};
 
 const NAME: &str = "switch.json";
 const FORMAT: u32 = 1;
@@ -26,6 +26,8 @@ pub struct SwitchRequest {
     pub asked: u64,
     /// Why it was not carried out, once that is so; it is void then.
     pub failure: Option<String>,
+    /// Of the file; last in it.
+    seal: Option<String>,
 }
 
 impl SwitchRequest {
@@ -52,11 +54,13 @@ impl SwitchRequest {
     /// # Errors
     /// The file could not be written.
     pub fn write(&self, directory: &Path) -> Result<(), JournalError> {
+        ours::check(directory)?;
         let temporary = directory.join("switch.json.new");
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
-        let text = serde_json::to_vec_pretty(self).map_err(|e| JournalError::Database(e.to_string()))?;
+        let text = serde_json::to_vec_pretty(&SwitchRequest { seal: Some(seal::BLANK.to_owned()), ..self.clone() })
+            .map_err(|e| JournalError::Database(e.to_string()))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
-        disk::write(&temporary, Making::Anew, &text).map_err(error("write"))?;
+        disk::write(&temporary, Making::Anew, &seal::sealed(text)).map_err(error("write"))?;
         disk::rename(&temporary, &directory.join(NAME)).map_err(error("replace"))?;
         disk::sync(directory).map_err(error("sync"))
     }
@@ -67,19 +71,23 @@ impl SwitchRequest {
     /// There is one that cannot be read, or that this release does not understand.
     pub fn read(directory: &Path) -> Result<Option<SwitchRequest>, JournalError> {
         let path = directory.join(NAME);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
+        let mut text = Vec::new();
+        match ours::open(&path).and_then(|mut file| file.read_to_end(&mut text)) {
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(JournalError::Io { path, doing: "read", source }),
-        };
-        let invalid = |what: String| JournalError::Io {
-            path: path.clone(),
-            doing: "understand",
-            source: io::Error::new(io::ErrorKind::InvalidData, what),
-        };
-        let request: SwitchRequest = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
-        if request.format != FORMAT {
-            return Err(invalid(format!("it has format {}, this release knows {FORMAT}", request.format)));
+        }
+        let invalid = |what: String| JournalError::Request { path: path.clone(), what };
+        // The format first: a later one may have other fields.
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(|error| invalid(error.to_string()))?;
+        match value.get("format").and_then(serde_json::Value::as_u64) {
+            Some(format) if format == u64::from(FORMAT) => {}
+            Some(format) => return Err(invalid(format!("it has format {format}, this release knows {FORMAT}"))),
+            None => return Err(invalid("it has no format".to_owned())),
+        }
+        let mut request: SwitchRequest = serde_json::from_value(value).map_err(|error| invalid(error.to_string()))?;
+        if request.seal.take().is_some_and(|seal| !seal::holds(&text, &seal)) {
+            return Err(invalid("it is not as it was written: make the request again".to_owned()));
         }
         Ok(Some(request))
     }
@@ -89,6 +97,7 @@ impl SwitchRequest {
     /// # Errors
     /// The file could not be removed.
     pub fn remove(directory: &Path) -> Result<(), JournalError> {
+        ours::check(directory)?;
         for name in ["switch.json.new", NAME] {
             let path = directory.join(name);
             match disk::remove(&path) {
@@ -124,9 +133,9 @@ mod tests {
         let newer = serde_json::to_string(&SwitchRequest { format: 2, ..SwitchRequest::new(5, None) }).unwrap();
         let strange = newer.replacen("2", "1", 1).replacen("height", "hight", 1);
         for text in [newer.as_str(), strange.as_str(), "{", ""] {
-            fs::write(dir.path().join(NAME), text).unwrap();
+            std::fs::write(dir.path().join(NAME), text).unwrap();
             let error = SwitchRequest::read(dir.path()).unwrap_err();
-            assert!(matches!(error, JournalError::Io { doing: "understand", .. }), "{text}: {error}");
+            assert!(matches!(error, JournalError::Request { .. }), "{text}: {error}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
         chain::{Chain, Fencing, Moment, Turn},
     },
     model::{CommitInfo, Version},
-    root_store::{ChangeSet, Hold, Layout, Observer, RootStore, V2Layout},
+    root_store::{ChangeSet, Hold, Layout, Observer, RootStore, StoreError, V2Layout},
     target::Target,
 };
 use std::{
@@ -25,6 +25,9 @@ use std::{
 
 /// How long to wait at a time before the requests to stop and to switch are looked at.
 const MOMENT: Duration = Duration::from_millis(50);
+
+/// So long a moment in which everything is applied is waited for, before a chain that never rests is switched with a little left.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the thread that commits, the job, and whoever steers them have in common.
 #[derive(Debug)]
@@ -126,13 +129,17 @@ pub(super) struct Embedded {
     layout: Option<Arc<V2Layout>>,
     /// Whether there will be trees for it to go on with.
     has_trees: bool,
+    /// The version of the snapshot, which is the oldest one there.
+    height: Option<Version>,
+    /// Since when the switch is wanted.
+    wanted: Option<Instant>,
     /// When the newest version was applied, and about how many seconds one takes.
     pace: Option<(Instant, Version, f64)>,
 }
 
 impl Embedded {
     pub fn new(store: Arc<RootStore>, shared: Arc<Shared>, woken: Receiver<()>, has_trees: bool) -> Embedded {
-        Embedded { store, shared, woken, layout: None, has_trees, pace: None }
+        Embedded { store, shared, woken, layout: None, has_trees, height: None, wanted: None, pace: None }
     }
 
     fn latest(&self) -> Version {
@@ -173,6 +180,7 @@ impl Chain for Embedded {
 
     fn applied(&mut self, version: Version) {
         let now = Instant::now();
+        self.wanted = self.shared.switch.load(Ordering::SeqCst).then(|| self.wanted.unwrap_or(now));
         let seconds = self.pace.filter(|(_, last, _)| *last < version).map_or(f64::INFINITY, |(then, last, before)| {
             let each = now.duration_since(then).as_secs_f64() / (version.0 - last.0) as f64;
             if before.is_finite() { (before * 3.0 + each) / 4.0 } else { each }
@@ -190,6 +198,9 @@ impl Chain for Embedded {
     /// it stands still, if that takes little of the pause it allows.
     fn would_switch(&self, applied: Version, tip: Version) -> bool {
         let Some((_, _, each)) = self.pace else { return false };
+        if self.wanted.is_none_or(|since| since.elapsed() < PATIENCE) {
+            return false;
+        }
         let left = tip.0.saturating_sub(applied.0) as f64;
         self.has_trees
             && self.shared.switch.load(Ordering::SeqCst)
@@ -201,6 +212,8 @@ impl Chain for Embedded {
     }
 
     fn fence(&mut self, moment: &Moment<'_>) -> Result<Fencing, Error> {
+        tracing::debug!(stage = "fence", "switching");
+        self.height = moment.state.phase.height();
         let latest = self.store.close(self.shared.max_pause).map_or(Version(0), |info| info.version);
         if latest < moment.applied {
             return Ok(Fencing::Refused(format!("the chain stands at version {latest}, before what is applied")));
@@ -214,7 +227,12 @@ impl Chain for Embedded {
             advice: "It stays on store/v1. Please report this with the output of `storeshift journal`.".to_owned(),
         };
         let sc = target.sc.take().ok_or_else(|| broken("there are no trees".to_owned()))?;
-        let layout = V2Layout::open(sc, target.ss.take()).map_err(|error| broken(error.to_string()))?;
+        tracing::debug!(stage = "seal", "switching");
+        let layout = V2Layout::at_rest(sc, target.ss.take()).map_err(|error| match error {
+            // An engine that cannot be written now is tried again.
+            StoreError::Target(error) => Error::Target(error),
+            error => broken(error.to_string()),
+        })?;
         // Sealed after that, because it syncs the engines: for those a commit waits no longer than it must.
         if !self.store.seal() {
             let (sc, ss) = layout.into_engines();
@@ -222,6 +240,7 @@ impl Chain for Embedded {
             return Ok(false);
         }
         self.layout = Some(Arc::new(layout));
+        tracing::debug!(stage = "record", "switching");
         Ok(true)
     }
 
@@ -240,8 +259,10 @@ impl Chain for Embedded {
     }
 
     fn switched(&mut self, version: Version) {
+        tracing::debug!(stage = "recorded", "switching");
         let layout = self.layout.take();
-        let switched = layout.map(|layout| self.store.switch_to(layout as Arc<dyn Layout>, true));
+        let compacts = layout.clone();
+        let switched = layout.map(|layout| self.store.switch_to(layout as Arc<dyn Layout>, true, self.height));
         match switched {
             Some(Ok(())) => self.note(version, version, ""),
             // It is recorded, so store/v1 must not go on; opened anew, the store is on store/v2.
@@ -249,6 +270,11 @@ impl Chain for Embedded {
                 self.store.break_off(format!("the switch is recorded and could not be followed: {error}"))
             }
             None => self.store.break_off("the switch is recorded without anything to go on with".to_owned()),
+        }
+        tracing::debug!(stage = "open", "switching");
+        // The chain goes on by now.
+        if let Some(Err(error)) = compacts.map(|layout| layout.compact()) {
+            tracing::warn!(%error, "store/v2 is not compacted until it is opened anew");
         }
         self.shared.hold(None);
     }

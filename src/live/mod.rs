@@ -64,12 +64,14 @@ pub struct Begin {
 }
 
 impl Begin {
-    /// With every default: the latest version, SC and SS, switching at once, a pause of a second at most.
+    /// With every default: the latest version, SC and SS, switching at once, a pause of a second at most; and one worker fewer than
+    /// elsewhere, so that the node has a core.
     #[must_use]
     pub fn new() -> Begin {
+        let tuning = Tuning::default();
         Begin {
             plan: Plan::new(),
-            tuning: Tuning::default(),
+            tuning: Tuning { workers: tuning.workers.saturating_sub(1).max(1), ..tuning },
             switch: true,
             max_pause: Duration::from_secs(1),
             held_versions: None,
@@ -101,6 +103,8 @@ pub struct LiveStore {
     job: Option<Job>,
     places: Places,
     databases: Arc<dyn Databases>,
+    /// Bytes for the blocks of an engine.
+    cache: usize,
 }
 
 impl Drop for LiveStore {
@@ -141,11 +145,17 @@ impl LiveStore {
         keeping: Keeping,
         begin: Option<Begin>,
     ) -> Result<LiveStore, LiveError> {
-        let mut unfinished = None;
+        let (mut unfinished, cache) = (None, keeping.engine.cache);
         match migrator::found(&places.v2)? {
             Some((job, State { phase: Phase::Done { version, .. }, .. })) => {
                 if let Some(store) = switched(databases.as_ref(), places, keeping, &job, version)? {
-                    return Ok(LiveStore { job: None, store: Arc::new(store), places: places.clone(), databases });
+                    return Ok(LiveStore {
+                        job: None,
+                        store: Arc::new(store),
+                        places: places.clone(),
+                        databases,
+                        cache,
+                    });
                 }
                 migrator::forget(&places.v2)?;
             }
@@ -155,7 +165,7 @@ impl LiveStore {
         }
         let database = databases.database(&places.v1, keeping.engine).map_err(StoreError::from)?;
         let store = Arc::new(RootStore::new(Arc::new(RootmultiLayout::new(database)), keeping.store)?);
-        let mut live = LiveStore { job: None, store, places: places.clone(), databases };
+        let mut live = LiveStore { job: None, store, places: places.clone(), databases, cache };
         // A chain without a version has nothing to migrate yet.
         if let Some(begin) = begin.or(unfinished).filter(|_| live.latest().is_some()) {
             live.migrate(begin)?;
@@ -176,7 +186,7 @@ impl LiveStore {
             return Err(blocked("a migration is at work already"));
         }
         self.job = None;
-        self.job = Some(Job::start(&self.store, self.databases.clone(), &self.places, begin)?);
+        self.job = Some(Job::start(&self.store, self.databases.clone(), &self.places, begin, self.cache)?);
         Ok(())
     }
 

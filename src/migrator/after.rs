@@ -183,6 +183,7 @@ pub fn missing_part(place: &Place, job: &Job) -> Result<Option<PathBuf>, Error> 
 
 fn open(target: &Path) -> Result<(Place, Journal, Lock), Error> {
     let place = Place::new(target);
+    place.check()?;
     if !Journal::exists(&place.journal()) {
         return Err(no_job(target));
     }

@@ -34,7 +34,8 @@ pub fn found(target: &Path) -> Result<Option<(Job, State)>, Error> {
 }
 
 /// Opens the job in a target's directory, or begins one, on a source that grows while it is read. Who calls holds the versions that
-/// the job needs, see [`found`]; if one is gone all the same, the job begins anew with another snapshot.
+/// the job needs, see [`found`]; if one is gone all the same, the job begins anew with another snapshot. Each engine of the target may
+/// keep `cache` bytes of blocks in memory, as when the chain has switched to it.
 ///
 /// # Errors
 /// As [`super::open`].
@@ -44,8 +45,9 @@ pub fn embed(
     tuning: Tuning,
     source: Arc<dyn Source>,
     chain: Box<dyn Chain>,
+    cache: usize,
 ) -> Result<Migrator, Error> {
-    embed_with(&built_in()?, target, plan, tuning, source, chain)
+    embed_with(&built_in()?, target, plan, tuning, source, chain, cache)
 }
 
 /// As [`embed`], with a target of these engines.
@@ -59,10 +61,12 @@ pub fn embed_with(
     tuning: Tuning,
     source: Arc<dyn Source>,
     chain: Box<dyn Chain>,
+    cache: usize,
 ) -> Result<Migrator, Error> {
     plan.check()?;
     tuning.check()?;
     let place = Place::new(&resolve(target));
+    place.check()?;
     let entered = || -> Entered { (source.clone(), Box::new(RetainedVersions::new(source.clone()))) };
     let lock = Lock::take(&place.journal())?;
     if !Journal::exists(&place.journal()) {
@@ -87,5 +91,12 @@ pub fn embed_with(
         migrator.renew(entered(), None, &format!("version {version}, {what}, was pruned while the job was away"))?;
     }
     migrator.chain = chain;
+    // Of what is read of them while versions are applied most is read again, and by the chain after the switch.
+    if let Some(sc) = &migrator.target.sc {
+        sc.set_cache(cache.max(tuning.engine_cache()));
+    }
+    if let Some(ss) = &migrator.target.ss {
+        ss.set_cache(cache.max(tuning.engine_cache()));
+    }
     Ok(migrator)
 }

@@ -14,6 +14,7 @@ mod paths;
 mod reading;
 mod recorder;
 mod renew;
+mod repair;
 mod running;
 mod status;
 mod steering;

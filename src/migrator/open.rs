@@ -50,12 +50,13 @@ pub fn open_with(engines: &Arc<dyn Engines>, paths: &Paths, plan: &Plan, tuning:
         });
     }
     let place = Place::new(&paths.target);
+    place.check()?;
     let mut new = None;
     if !Journal::exists(&place.journal()) {
         refuse_occupied(&place)?;
         new = Some(prepare(paths, &place, plan, tuning)?);
     }
-    let lock = Lock::take(&place.journal())?;
+    let lock = take(&place)?;
     let journal = Journal::open(&place.journal())?;
     let job = journal.job()?;
     refuse_other_plan(&job, plan)?;
@@ -154,10 +155,11 @@ fn prepare(paths: &Paths, place: &Place, plan: &Plan, tuning: Tuning) -> Result<
 /// There is no job, or as [`open`].
 pub fn inspect(target: &Path, source: Option<&Paths>, tuning: Tuning) -> Result<Migrator, Error> {
     let place = Place::new(&resolve(target));
+    place.check()?;
     if !Journal::exists(&place.journal()) {
         return Err(no_job(target));
     }
-    let lock = Lock::take(&place.journal())?;
+    let lock = take(&place)?;
     let journal = Journal::open(&place.journal())?;
     let job = journal.job()?;
     refuse_aborted(&journal.state()?)?;
@@ -177,6 +179,9 @@ pub fn inspect(target: &Path, source: Option<&Paths>, tuning: Tuning) -> Result<
 /// Another process works on it, store/v2 is of record already, or something could not be removed.
 pub fn abort(target: &Path) -> Result<(), Error> {
     let place = Place::new(&resolve(target));
+    place.check_to_wipe()?;
+    // A link to a target that is wiped would lead nowhere, and the next run be refused.
+    let root_too = !target.is_symlink();
     if !Journal::exists(&place.journal()) {
         // A run may have been interrupted while it made its checkpoint.
         if !place.checkpoint().exists() {
@@ -185,10 +190,10 @@ pub fn abort(target: &Path) -> Result<(), Error> {
         let lock = Lock::take(&place.journal())?;
         Trail::under(&place.checkpoint()).remove().map_err(source::SourceError::from)?;
         drop(lock);
-        leave(&place, true);
+        leave(&place, root_too);
         return Ok(());
     }
-    let lock = Lock::take(&place.journal())?;
+    let lock = take(&place)?;
     let journal = Journal::open(&place.journal())?;
     let mut recorder = super::Recorder::new(journal)?;
     match &recorder.state().phase {
@@ -205,11 +210,26 @@ pub fn abort(target: &Path) -> Result<(), Error> {
         _ => recorder.record(&Event::Aborted, &crate::journal::Writes::Nothing)?,
     }
     place.wipe()?;
+    place.unlink_checkpoint()?;
     reading::discard(&place, recorder.journal())?;
     recorder.into_journal().destroy()?;
     drop(lock);
-    leave(&place, true);
+    leave(&place, root_too);
     Ok(())
+}
+
+/// The lock of a job that was there a moment ago.
+fn take(place: &Place) -> Result<Lock, Error> {
+    let lock = Lock::take(&place.journal())?;
+    if Journal::exists(&place.journal()) {
+        return Ok(lock);
+    }
+    drop(lock);
+    leave(place, true);
+    Err(Error::Blocked {
+        what: format!("{}: another process has just wiped the job", place.root().display()),
+        advice: "Nothing was changed. A run begins a new job here.".to_owned(),
+    })
 }
 
 /// Only empty directories are left; whatever else somebody put there stays.
@@ -315,7 +335,6 @@ pub(super) fn open_engines(
 
 /// The engines this build has.
 #[cfg(feature = "rocksdb")]
-#[expect(clippy::unnecessary_wraps, reason = "another build has none")]
 pub(super) fn built_in() -> Result<Arc<dyn Engines>, Error> {
     Ok(Arc::new(crate::target::rocks::RocksEngines))
 }
@@ -330,7 +349,10 @@ pub(super) fn built_in() -> Result<Arc<dyn Engines>, Error> {
 
 /// Refuses to begin a job where engines are whose journal is gone.
 pub(super) fn refuse_occupied(place: &Place) -> Result<(), Error> {
-    if let Some(occupied) = place.occupied()? {
+    // In this order: the journal of a run that began meanwhile is there before its engines are.
+    if let Some(occupied) = place.occupied()?
+        && !Journal::exists(&place.journal())
+    {
         return Err(Error::Blocked {
             what: format!("{} is not empty, but there is no journal beside it", occupied.display()),
             advice:

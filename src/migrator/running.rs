@@ -95,7 +95,7 @@ impl Migrator {
     fn first_status(&self, source: &std::path::Path) -> Status {
         let job = &self.job;
         let mut status = Status {
-            format: 1,
+            format: Status::FORMAT,
             release: env!("CARGO_PKG_VERSION").to_owned(),
             job: job.id.to_string(),
             source: source.display().to_string(),

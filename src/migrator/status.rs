@@ -115,6 +115,9 @@ impl Wait {
 }
 
 impl Status {
+    /// The layout this release writes, and knows.
+    pub const FORMAT: u32 = 1;
+
     /// Fills in what follows from the state.
     pub fn set_state(&mut self, state: &State) {
         let phase = &state.phase;

@@ -3,7 +3,7 @@
 
 use super::{PhaseError, Work, snapshot};
 use crate::{
-    iavl::{Access, Claim, NodeKey, ProveError, RootRecord, SpineNode, cut},
+    iavl::{Access, Claim, NodeKey, ProveError, RootRecord, SpineNode, cut, numbering},
     machine::Verified,
     model::{Chunk, CommitInfo, Hash, StoreEntry, StoreInfo, StoreKey, Verdict, Version},
     target::{Commitment, Target, TargetError},
@@ -79,6 +79,9 @@ fn check_tree(
         }
         return Err(verdict("the tree is empty".to_owned()));
     };
+    if store.top.and_then(|(version, ordinal)| numbering::node_key(version, ordinal)) != Some(key) {
+        return Err(verdict(format!("the root record of version {height} does not lead to the root")));
+    }
     let mut nodes = sc.nodes(&store.name, Access::Points)?;
     let root = Claim { at: key.into(), hash: expected };
     let found = match cut(&mut nodes, root, index, snapshot::bound(chunks)) {

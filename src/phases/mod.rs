@@ -6,6 +6,7 @@
 
 pub mod conclude;
 mod error;
+pub mod history;
 pub mod join;
 mod pieces;
 pub mod prove;

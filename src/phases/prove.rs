@@ -59,7 +59,9 @@ pub fn run(
         written,
         |buffers: &mut Sweep, span, report| {
             let mut proven = Vec::with_capacity(span.len());
-            let checked = check(work, target, height, &span, buffers, &mut |written, damage| match damage {
+            // Nothing later was ever written, so nothing later may be there.
+            let at = (height, Version(u64::MAX));
+            let checked = check(work, target, at, &span, buffers, &mut |written, damage| match damage {
                 Some(damage) => Err(PhaseError::Verdict(damage.into())),
                 None => {
                     raise(&work.progress.pairs_proven, written.chunk.leaves);
@@ -79,14 +81,15 @@ pub fn run(
 /// Takes each chunk that was read back, and what is wrong with it.
 pub type Each<'a> = &'a mut dyn FnMut(&Written, Option<Damage>) -> Result<(), PhaseError>;
 
-/// Reads a span of chunks back and hands each to `each`, with what is wrong with it: that is an answer, not an error.
+/// Reads a span of chunks back and hands each to `each`, with what is wrong with it: that is an answer, not an error. `at` is the
+/// snapshot's version, and the one up to which SS must have nothing that is newer.
 ///
 /// # Errors
 /// The target could not be read for a reason that another try may not meet; those of `each`; or the request to stop.
 pub fn check(
     work: Work<'_>,
     target: &Target,
-    height: Version,
+    at: (Version, Version),
     span: &[Written],
     buffers: &mut Sweep,
     each: Each<'_>,
@@ -106,7 +109,7 @@ pub fn check(
         };
         let what = match what {
             Some(what) => Some(what),
-            None => check_pairs(target, &store, height, written)?,
+            None => check_pairs(target, &store, at, written)?,
         };
         work.spend_chunks(target, 0, written.restored.bytes, written.chunk.leaves);
         each(written, what.map(|what| Damage { id: written.id, store: store.clone(), what }))?;
@@ -177,11 +180,11 @@ fn check_tree(
 fn check_pairs(
     target: &Target,
     store: &StoreKey,
-    height: Version,
+    at: (Version, Version),
     written: &Written,
 ) -> Result<Option<String>, PhaseError> {
     let (Some(ss), Some(expected)) = (&target.ss, written.restored.ss) else { return Ok(None) };
-    match digest_pairs(ss.as_ref(), store, height, written) {
+    match digest_pairs(ss.as_ref(), store, at, written) {
         Ok(Ok((digest, _))) if digest == expected => Ok(None),
         Ok(Ok((_, count))) => Ok(Some(format!(
             "SS has {count} pairs where {} were written, and their digest differs",
@@ -198,14 +201,14 @@ type Digested = Result<(crate::model::Digest, u64), String>;
 fn digest_pairs(
     ss: &dyn Storage,
     store: &StoreKey,
-    height: Version,
+    (height, newest): (Version, Version),
     written: &Written,
 ) -> Result<Digested, TargetError> {
     let mut digest = RecordDigest::new(super::restore::SS_DIGEST);
     let mut count = 0;
     // Up to where the next chunk begins, so that a pair that should not be between two chunks is noticed.
     let from: &[u8] = if written.opens_store { &[] } else { &written.restored.first_key };
-    let mut pairs = ss.pairs(store, height, from)?;
+    let mut pairs = ss.pairs(store, newest, from)?;
     while let Some(pair) = pairs.next()? {
         if written.until.as_deref().is_some_and(|until| pair.key >= until) {
             break;

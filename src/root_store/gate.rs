@@ -5,7 +5,7 @@
 //! for the one write that makes the switch, commits wait until that has come to its end.
 
 use super::{Fence, RootStore, StoreError, commit::Committer, layout::Layout};
-use crate::model::CommitInfo;
+use crate::model::{CommitInfo, Version};
 use std::{
     sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -47,13 +47,19 @@ impl RootStore {
         self.inner.opened.notify_all();
     }
 
-    /// Goes on with another layout, and opens the gate; as [`Fence::replace`].
+    /// Goes on with another layout, and opens the gate; as [`Fence::replace`]. `oldest` is its oldest version where that is known:
+    /// finding it takes time in which commits wait.
     ///
     /// # Errors
     /// As [`Fence::replace`]: the old layout goes on, and the gate is as it was.
-    pub fn switch_to(&self, layout: Arc<dyn Layout>, keep_older: bool) -> Result<(), StoreError> {
+    pub fn switch_to(
+        &self,
+        layout: Arc<dyn Layout>,
+        keep_older: bool,
+        oldest: Option<Version>,
+    ) -> Result<(), StoreError> {
         let mut fence = Fence { inner: &self.inner, committer: self.inner.gate() };
-        fence.replace(layout, keep_older)?;
+        fence.replace_at(layout, keep_older, oldest)?;
         fence.committer.closed = None;
         drop(fence);
         self.inner.opened.notify_all();

@@ -300,10 +300,19 @@ impl Fence<'_> {
     /// # Errors
     /// [`StoreError::NotTheSame`], or the new layout could not be read; the old one goes on then.
     pub fn replace(&mut self, layout: Arc<dyn Layout>, keep_older: bool) -> Result<(), StoreError> {
+        self.replace_at(layout, keep_older, None)
+    }
+
+    fn replace_at(
+        &mut self,
+        layout: Arc<dyn Layout>,
+        keep_older: bool,
+        oldest: Option<Version>,
+    ) -> Result<(), StoreError> {
         self.committer.check()?;
         commit::same_place(self.latest().as_deref(), layout.as_ref())?;
         let older = keep_older.then(|| self.inner.stand());
-        let stand = Stand::on(layout, older)?;
+        let stand = Stand::at(layout, older, oldest)?;
         self.put(stand);
         self.committer.begin_anew();
         Ok(())

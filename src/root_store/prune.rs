@@ -9,7 +9,7 @@ use super::{
 };
 use crate::model::Version;
 use std::sync::{
-    Condvar, Mutex, PoisonError,
+    Arc, Condvar, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -57,6 +57,8 @@ pub struct PruneStatus {
 #[derive(Default)]
 pub(super) struct Pruner {
     goal: AtomicU64,
+    /// Taken by who looks for a version to remove, and removes it.
+    turn: Mutex<()>,
     /// Taken while a version is removed, with what was given up and not removed yet, and the last failure.
     work: Mutex<Work>,
     call: Mutex<Call>,
@@ -159,13 +161,22 @@ impl Inner {
 
     /// Removes one version; false if there is none to go.
     fn prune_one(&self) -> Result<bool, StoreError> {
-        let mut work = self.pruner.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.pruner.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let work = || self.pruner.work.lock().unwrap_or_else(PoisonError::into_inner);
         let stand = self.stand();
-        if work.given_up.is_none() {
+        let mut found = None;
+        if work().given_up.is_none() {
             let goal = Version(self.pruner.goal.load(Ordering::SeqCst));
             let Some(version) = stand.retained.expendable(goal) else { return Ok(false) };
-            // Before it is given up: what is damaged stays, and can be read as far as it goes.
-            let found = pruned(stand.layout.as_ref(), version)?;
+            // Before it is given up: what is damaged stays, and can be read as far as it goes. It takes long, and a switch, for which
+            // commits wait, has to wait for what is removed only.
+            found = Some((version, pruned(stand.layout.as_ref(), version)?));
+        }
+        let mut work = work();
+        if !Arc::ptr_eq(&stand, &self.stand()) {
+            return Ok(true);
+        }
+        if let Some((version, found)) = found {
             if !stand.retained.give_up(version) {
                 return Ok(false);
             }

@@ -17,11 +17,21 @@ pub(super) struct Stand {
 
 impl Stand {
     pub fn on(layout: Arc<dyn Layout>, older: Option<Arc<Stand>>) -> Result<Stand, StoreError> {
+        Stand::at(layout, older, None)
+    }
+
+    /// With the oldest version of the layout, if that is known.
+    pub fn at(
+        layout: Arc<dyn Layout>,
+        older: Option<Arc<Stand>>,
+        oldest: Option<Version>,
+    ) -> Result<Stand, StoreError> {
         let retained = match layout.latest()? {
             None => Retained::new(Version(0), None),
             Some(latest) => {
                 let info = Arc::new(info_of(layout.as_ref(), latest)?);
-                Retained::new(layout::oldest(layout.as_ref(), latest)?, Some(info))
+                let oldest = oldest.map_or_else(|| layout::oldest(layout.as_ref(), latest), Ok)?;
+                Retained::new(oldest, Some(info))
             }
         };
         Ok(Stand { layout, retained, older })

@@ -45,17 +45,34 @@ impl V2Layout {
     /// # Errors
     /// An engine could not be read or written; SC lacks versions that SS needs; [`StoreError::Ahead`].
     pub fn open(sc: Box<dyn Commitment>, ss: Option<Box<dyn Storage>>) -> Result<V2Layout, StoreError> {
-        // The engines do not compact by themselves when they are opened; a live store wants that, and does not wait for it.
-        let compacts = [sc.compact(0, &|| true), ss.as_ref().map_or(Ok(()), |ss| ss.compact(0, &|| true))];
+        let layout = V2Layout::at_rest(sc, ss)?;
+        layout.compact()?;
+        Ok(layout)
+    }
+
+    /// As [`V2Layout::open`], in engines that go on compacting or not as they do. [`V2Layout::compact`] is to follow.
+    ///
+    /// # Errors
+    /// As [`V2Layout::open`].
+    pub fn at_rest(sc: Box<dyn Commitment>, ss: Option<Box<dyn Storage>>) -> Result<V2Layout, StoreError> {
+        let layout = V2Layout { sc, ss, synced: AtomicU64::new(0) };
+        layout.level()?;
+        Ok(layout)
+    }
+
+    /// Has the engines compact by themselves, which they do not when they are opened, without waiting for it.
+    ///
+    /// # Errors
+    /// An engine refused.
+    pub fn compact(&self) -> Result<(), StoreError> {
+        let compacts = [self.sc.compact(0, &|| true), self.ss.as_ref().map_or(Ok(()), |ss| ss.compact(0, &|| true))];
         for compacts in compacts {
             match compacts {
                 Ok(()) | Err(TargetError::Stopped) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        let layout = V2Layout { sc, ss, synced: AtomicU64::new(0) };
-        layout.level()?;
-        Ok(layout)
+        Ok(())
     }
 
     /// The engines, as they are.

@@ -2,7 +2,7 @@
 //!
 //! Everything it accepts counts as durable; an [`Outage`] decides at which write the process "dies".
 
-use super::{Commitment, Landing, PairLoader, PairReader, Storage, StoredPair, TargetError};
+use super::{Commitment, Entry, EntryReader, Landing, PairLoader, PairReader, Storage, StoredPair, TargetError};
 use crate::{
     iavl::{Access, NodeKey, NodeReader, ReadError, RecordStream, RecordWalk},
     model::{ChangeRef, CommitInfo, StoreKey, Version},
@@ -200,7 +200,11 @@ impl Commitment for MemoryCommitment {
     }
 
     fn commit_info(&self, version: Version) -> Result<Option<CommitInfo>, TargetError> {
-        Ok(self.data().infos.get(&version).and_then(|bytes| super::commit_info::decode(bytes)))
+        let data = self.data();
+        let Some(bytes) = data.infos.get(&version) else { return Ok(None) };
+        let info = super::commit_info::decode(bytes).filter(|info| info.version == version);
+        let what = || format!("c/{version} is not a commit info of that version");
+        info.map(Some).ok_or_else(|| TargetError::Corrupt { path: "(memory)".into(), what: what() })
     }
 
     fn prune(&self, records: &[(StoreKey, NodeKey, Option<Vec<u8>>)], version: Version) -> Result<(), TargetError> {
@@ -236,8 +240,8 @@ impl Commitment for MemoryCommitment {
         Ok(())
     }
 
-    fn discard(&self, _: &StoreKey) -> Result<(), TargetError> {
-        // There are no files, so none is damaged.
+    fn discard(&self, store: &StoreKey) -> Result<(), TargetError> {
+        self.data().records.retain(|(name, _), _| name != store);
         Ok(())
     }
 
@@ -335,6 +339,18 @@ impl PairReader for Reader {
     }
 }
 
+struct Entries {
+    entries: std::vec::IntoIter<(Vec<u8>, Version, Option<Vec<u8>>)>,
+    current: Option<(Vec<u8>, Version, Option<Vec<u8>>)>,
+}
+
+impl EntryReader for Entries {
+    fn next(&mut self) -> Result<Option<Entry<'_>>, TargetError> {
+        self.current = self.entries.next();
+        Ok(self.current.as_ref().map(|(key, version, value)| Entry { key, value: value.as_deref(), version: *version }))
+    }
+}
+
 impl Storage for MemoryStorage {
     fn loader<'a>(&'a self, store: &StoreKey, version: Version) -> Result<Box<dyn PairLoader<'a> + 'a>, TargetError> {
         Ok(Box::new(Loader { of: self, store: store.clone(), version, written: Vec::new() }))
@@ -355,6 +371,13 @@ impl Storage for MemoryStorage {
         pairs.retain(|(key, ..)| until.is_none_or(|until| key.as_slice() < until));
         pairs.reverse();
         Ok(Box::new(Reader { pairs: pairs.into_iter(), current: (Vec::new(), Vec::new(), Version(0)) }))
+    }
+
+    fn entries(&self, store: &StoreKey, from: Version, to: Version) -> Result<Box<dyn EntryReader + '_>, TargetError> {
+        let data = self.data();
+        let wanted = data.pairs.iter().filter(|((name, _, at), _)| name == store && (from..=to).contains(at));
+        let entries: Vec<_> = wanted.map(|((_, key, at), value)| (key.clone(), *at, value.clone())).collect();
+        Ok(Box::new(Entries { entries: entries.into_iter(), current: None }))
     }
 
     fn get(&self, store: &StoreKey, version: Version, key: &[u8]) -> Result<Option<Vec<u8>>, TargetError> {
@@ -418,8 +441,8 @@ impl Storage for MemoryStorage {
         Ok(())
     }
 
-    fn discard(&self, _: &StoreKey) -> Result<(), TargetError> {
-        // There are no files, so none is damaged.
+    fn discard(&self, store: &StoreKey) -> Result<(), TargetError> {
+        self.data().pairs.retain(|(name, ..), _| name != store);
         Ok(())
     }
 }

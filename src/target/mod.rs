@@ -9,6 +9,7 @@ pub mod commit_info;
 mod engines;
 mod error;
 mod memory;
+mod ours;
 mod pairs;
 mod place;
 mod records;
@@ -113,6 +114,11 @@ pub trait Commitment: Send + Sync {
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
 
+    /// Sets the bytes of memory that the engine keeps blocks in, if it does so at all; they are taken as they are filled.
+    fn set_cache(&self, bytes: usize) {
+        let _ = bytes;
+    }
+
     /// Has the engine leave alone what is written from here on, until [`Commitment::compact`].
     ///
     /// # Errors
@@ -158,6 +164,12 @@ pub trait Storage: Send + Sync {
         version: Version,
         until: Option<&[u8]>,
     ) -> Result<Box<dyn PairReader + '_>, TargetError>;
+
+    /// A reader of one store's entries of these versions, both included: all of them, removals too, not only the newest of each key.
+    ///
+    /// # Errors
+    /// The engine could not be read.
+    fn entries(&self, store: &StoreKey, from: Version, to: Version) -> Result<Box<dyn EntryReader + '_>, TargetError>;
 
     /// The value that a key of one store has at a version; none if it has none.
     ///
@@ -205,6 +217,11 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// The engine could not write; the data is as it was.
     fn flush(&self) -> Result<(), TargetError>;
+
+    /// Sets the bytes of memory that the engine keeps blocks in, if it does so at all; they are taken as they are filled.
+    fn set_cache(&self, bytes: usize) {
+        let _ = bytes;
+    }
 
     /// Has the engine leave alone what is written from here on, until [`Storage::compact`].
     ///
@@ -260,6 +277,26 @@ pub trait PairReader {
     /// # Errors
     /// The engine could not be read, or its own checks failed.
     fn next(&mut self) -> Result<Option<StoredPair<'_>>, TargetError>;
+}
+
+/// One entry as SS holds it: what a version made of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// The key, without the store's prefix.
+    pub key: &'a [u8],
+    /// The value; none is a removal.
+    pub value: Option<&'a [u8]>,
+    /// The version.
+    pub version: Version,
+}
+
+/// Hands out entries in ascending order of keys.
+pub trait EntryReader {
+    /// The next entry, or none at the end of the store.
+    ///
+    /// # Errors
+    /// The engine could not be read, or its own checks failed.
+    fn next(&mut self) -> Result<Option<Entry<'_>>, TargetError>;
 }
 
 /// The engines of one target. Either may be left out, not both.

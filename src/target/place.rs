@@ -15,7 +15,7 @@ use std::{
 };
 
 /// Name of the identity file inside `sc/` and `ss/`. RocksDB leaves files alone whose names it does not know.
-const IDENTITY: &str = "storeshift.job";
+pub(super) const IDENTITY: &str = "storeshift.job";
 
 /// A target's directory.
 #[derive(Clone, Debug)]
@@ -121,6 +121,9 @@ impl Place {
         match fs::read_to_string(&identity) {
             Ok(text) if text.trim() == job.to_string() => Ok(true),
             Ok(text) => foreign(format!("belongs to job {}, the journal here is of job {job}", text.trim())),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                foreign("has an identity file that is no text: it is damaged, or was not made by this job".to_owned())
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 if is_empty(directory)? {
                     return Ok(false);

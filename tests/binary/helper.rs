@@ -82,12 +82,14 @@ pub struct Job {
     pub dir: TempDir,
     pub source: PathBuf,
     pub more: Vec<String>,
+    /// Where the target is, if not in `dir`.
+    pub at: Option<PathBuf>,
 }
 
 impl Job {
     pub fn new(source: PathBuf, more: &[&str]) -> Job {
         let dir = fresh();
-        Job { dir, source, more: more.iter().map(|&word| word.to_owned()).collect() }
+        Job { dir, source, more: more.iter().map(|&word| word.to_owned()).collect(), at: None }
     }
 
     pub fn of(name: &str, more: &[&str]) -> Job {
@@ -95,7 +97,7 @@ impl Job {
     }
 
     pub fn target(&self) -> PathBuf {
-        self.dir.path().join("target")
+        self.at.clone().unwrap_or_else(|| self.dir.path().join("target"))
     }
 
     /// Arguments of `command` on this job.
@@ -211,6 +213,11 @@ pub fn files(directory: &Path, extension: &str) -> Vec<PathBuf> {
 pub fn offsets(path: &Path, count: u64) -> Vec<u64> {
     let last = fs::metadata(path).unwrap().len() - 1;
     (0..count).map(|number| number * last / (count - 1)).collect()
+}
+
+/// How many times as much is tried as in every test run: STORESHIFT_PROOF, for the figures in PROOF.md.
+pub fn times() -> u32 {
+    std::env::var("STORESHIFT_PROOF").ok().and_then(|times| times.parse().ok()).unwrap_or(1)
 }
 
 /// Random numbers from a seed that is printed, and can be given in STORESHIFT_SEED.

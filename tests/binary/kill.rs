@@ -2,7 +2,7 @@
 //! result is the one of a run that nobody killed, pair by pair.
 
 use crate::{
-    helper::{Job, Random, baseline, binary, copy, fresh, whole_history},
+    helper::{Job, Random, baseline, binary, copy, fresh, times, whole_history},
     strace,
 };
 use std::{
@@ -77,7 +77,7 @@ fn left(target: &Path) -> Left {
 }
 
 /// Every event once, in the one order that makes sense.
-fn assert_sane_history(target: &Path) {
+pub fn assert_sane_history(target: &Path) {
     let events = Journal::open(&target.join("journal")).unwrap().events().unwrap();
     let names: Vec<&str> = events.iter().map(|event: &EventRecord| event.name.as_str()).collect();
     let mut order = names.clone();
@@ -211,9 +211,9 @@ fn killed_at_many_syncs_of_a_legacy_history_a_migration_carries_on_to_the_same_t
 
 #[test]
 fn killed_at_random_moments_a_migration_carries_on_to_the_same_target() {
-    killed_at_random("idle", &["--at", "oldest"], 10);
-    killed_at_random("small", &["--workers", "8", "--memory-mib", "32"], 10);
-    killed_at_random("mixed", whole_history("mixed"), 10);
+    killed_at_random("idle", &["--at", "oldest"], 10 * times());
+    killed_at_random("small", &["--workers", "8", "--memory-mib", "32"], 10 * times());
+    killed_at_random("mixed", whole_history("mixed"), 10 * times());
 }
 
 /// Kills until `kills` have hit a run that was not over.

@@ -85,6 +85,11 @@ impl Model {
         self.history.insert(found.version, self.state.clone());
     }
 
+    /// The newest version that was committed.
+    pub fn latest(&self) -> Version {
+        self.hashes.last_key_value().map_or(Version(0), |(version, _)| *version)
+    }
+
     pub fn commits(&mut self, store: &RootStore, count: usize) {
         (0..count).for_each(|_| self.commit(store));
     }

@@ -1,12 +1,26 @@
 //! A node in Rust whose state migrates itself: commits go on, and come to the app hashes of a node that never migrated.
 #![cfg(feature = "rocksdb")]
 
+#[path = "../../benches/live/blocks.rs"]
+mod blocks;
+#[allow(dead_code)]
 mod chain;
 mod faults;
 #[path = "../memory/existence/judge.rs"]
 #[allow(dead_code)]
 mod judge;
+#[path = "../../benches/live/kill.rs"]
+mod kill;
+mod killed;
+#[path = "../../benches/live/node.rs"]
+mod node;
+#[path = "../../benches/live/pace.rs"]
+#[allow(dead_code)]
+mod pace;
 mod places;
+#[path = "../../benches/live/trial.rs"]
+#[allow(dead_code)]
+mod trial;
 
 use chain::{Model, tuning};
 use std::{path::Path, time::Duration};

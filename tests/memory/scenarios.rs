@@ -132,7 +132,7 @@ fn a_second_process_on_the_same_target_is_refused_while_the_first_is_there() {
     let directory = tempfile::tempdir().unwrap();
     let first = Lock::take(directory.path()).unwrap();
     let error = Error::from(Lock::take(directory.path()).unwrap_err());
-    assert!(matches!(error, Error::Journal(JournalError::Locked(_))) && error.kind() == Kind::Blocked);
+    assert!(matches!(error, Error::Journal(JournalError::Locked { .. })) && error.kind() == Kind::Blocked);
     assert!(Lock::is_taken(directory.path()));
     drop(first);
     Lock::take(directory.path()).unwrap();

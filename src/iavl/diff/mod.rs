@@ -19,7 +19,7 @@ use super::{
     prove::{decode, read_record},
 };
 use crate::model::{Hash, Version, to_hex};
-use new_side::{Front, NewSide};
+use new_side::{Begins, Front, NewSide};
 use old_side::{OldSide, Opened};
 use std::cmp::Ordering;
 
@@ -59,7 +59,8 @@ pub struct OldTree {
 ///
 /// Every node read on the new side is proven against `new`, by recomputing the hashes from the leaves and the recorded
 /// hashes of shared subtrees upwards to the root: so all keys and values handed on as sets, and which subtrees are
-/// shared, are what the chain committed to. Not proven are the nodes of the old side (they are checked for shape and
+/// shared, are what the chain committed to; and its inner keys, which no hash covers, are the smallest keys of what is to their
+/// right, by those of the old tree where that is shared. Not proven are the nodes of the old side (they are checked for shape and
 /// order only): a wrong one can lead to wrong or missing removals. Whoever replays the changes over a good copy of the
 /// old tree sees that in the new root.
 ///
@@ -103,10 +104,12 @@ fn walk<R: NodeReader>(
     let mut new_side = NewSide::new(reader, new, old.map(|old| old.version), proof)?;
     let mut old_side = OldSide::new(old)?;
     while let Some(front) = new_side.next(reader)? {
+        let due = new_side.due();
         match front {
-            Front::Shared(at) => skip_shared(reader, &mut old_side, at, &mut emit)?,
+            Front::Shared(at) => skip_shared(reader, &mut old_side, at, due.as_ref(), &mut emit)?,
             Front::Leaf { at, record } => {
                 let (_, Node::Leaf { key, value }) = decode(at, &record)? else { continue };
+                check_begins(due.as_ref(), Some(key))?;
                 pass(reader, &mut old_side, key, &mut emit)?;
                 emit.change(at, key, Some(value))?;
             }
@@ -123,15 +126,30 @@ fn skip_shared<R: NodeReader>(
     reader: &mut R,
     old: &mut OldSide,
     at: NodeId,
+    due: Option<&Begins>,
     emit: &mut Emit<'_, '_>,
 ) -> Result<(), ProveError> {
-    while !old.skip(reader, at)? {
+    loop {
+        // By the inner keys of the old tree, which were proven when it was the new one.
+        let smallest = if due.is_some() { old.smallest(reader)?.map(<[u8]>::to_vec) } else { None };
+        if old.skip(reader, at)? {
+            return check_begins(due, smallest.as_deref());
+        }
         let Some(opened) = old.open_next(reader)? else {
             return Err(ProveError::Shape { at, what: "it is as old as the older tree, but not in it at its place" });
         };
         emit.removed(opened)?;
     }
-    Ok(())
+}
+
+/// Compares an inner key with the smallest key of what it leads to.
+fn check_begins(due: Option<&Begins>, smallest: Option<&[u8]>) -> Result<(), ProveError> {
+    match (due, smallest) {
+        (Some(Begins { from, key }), Some(smallest)) if key != smallest => {
+            Err(ProveError::InnerKey { at: *from, expected: to_hex(smallest), found: to_hex(key) })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Goes on in the old tree to the first key above `key`. What comes before `key` is gone; `key` itself is replaced.

@@ -20,6 +20,15 @@ pub(super) struct NewSide {
     /// Nodes up to this version are shared.
     old: Option<Version>,
     proof: Proof,
+    due: Option<Begins>,
+}
+
+/// What the next front has to begin with: the key of an inner node whose right subtree it begins.
+pub(super) struct Begins {
+    /// The inner node.
+    pub from: NodeId,
+    /// Its key, which must be the smallest of that subtree.
+    pub key: Vec<u8>,
 }
 
 struct Entry {
@@ -29,6 +38,8 @@ struct Entry {
     /// None while nobody has asked for it. When proving, it was read with its sibling, and its hash is the one the tree
     /// above it was built on.
     read: Option<Read>,
+    /// Of a right child, when proving.
+    begins: Option<Begins>,
 }
 
 /// A node that was read.
@@ -49,9 +60,9 @@ impl NewSide {
         old: Option<Version>,
         proof: Proof,
     ) -> Result<NewSide, ProveError> {
-        let mut side = NewSide { stack: Vec::new(), old, proof };
+        let mut side = NewSide { stack: Vec::new(), old, proof, due: None };
         if let Some(Claim { at, hash: expected }) = root {
-            let mut root = Entry { at, above: None, read: None };
+            let mut root = Entry { at, above: None, read: None, begins: None };
             if proof == Proof::Here {
                 let found = side.read(reader, at, None)?;
                 if found.hash != expected {
@@ -65,7 +76,10 @@ impl NewSide {
     }
 
     pub fn next<R: NodeReader>(&mut self, reader: &mut R) -> Result<Option<Front>, ProveError> {
-        while let Some(Entry { at, above, read }) = self.stack.pop() {
+        while let Some(Entry { at, above, read, begins }) = self.stack.pop() {
+            if begins.is_some() {
+                self.due = begins;
+            }
             // Most need not be read to tell.
             if read.is_none() && at.key().is_some_and(|key| self.is_shared(key.version)) {
                 return Ok(Some(Front::Shared(at)));
@@ -85,12 +99,19 @@ impl NewSide {
         Ok(None)
     }
 
+    /// What the front that was just handed out has to begin with, if that follows from an inner key. No hash covers those.
+    pub fn due(&mut self) -> Option<Begins> {
+        self.due.take()
+    }
+
     /// Goes on with the children of a new inner node; when proving, reads them and proves them with it.
     fn open<R: NodeReader>(&mut self, reader: &mut R, at: NodeId, node: &Read) -> Result<(), ProveError> {
-        let (version, Node::Inner { height, size, left, right, .. }) = decode(at, &node.record)? else { return Ok(()) };
+        let (version, Node::Inner { height, size, key, left, right, .. }) = decode(at, &node.record)? else {
+            return Ok(());
+        };
         let above = Some(height);
-        let mut left = Entry { at: check_version(at, version, left)?, above, read: None };
-        let mut right = Entry { at: check_version(at, version, right)?, above, read: None };
+        let mut left = Entry { at: check_version(at, version, left)?, above, read: None, begins: None };
+        let mut right = Entry { at: check_version(at, version, right)?, above, read: None, begins: None };
         if self.proof == Proof::Here {
             let (of_left, of_right) = (self.read(reader, left.at, above)?, self.read(reader, right.at, above)?);
             let found = inner_hash(height, size, version, &of_left.hash, &of_right.hash);
@@ -101,6 +122,7 @@ impl NewSide {
                 return Err(ProveError::HashMismatch { at, expected: node.hash, found });
             }
             (left.read, right.read) = (Some(of_left), Some(of_right));
+            right.begins = Some(Begins { from: at, key: key.to_vec() });
         }
         self.stack.push(right);
         self.stack.push(left);

@@ -7,7 +7,7 @@ use super::{
     compaction::Compaction,
     engine_error,
     nodes::{Nearby, Points, Walk},
-    options,
+    open_error, options,
     runs::{self, Runs},
 };
 use crate::{
@@ -18,10 +18,13 @@ use crate::{
     model::{CommitInfo, StoreKey, Version},
     target::{Commitment, Landing, TargetError, commit_info},
 };
-use rocksdb::{DB, ReadOptions, WriteBatch};
+use rocksdb::{Cache, DB, ReadOptions, WriteBatch};
 use std::{
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError, atomic::AtomicU64},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 /// State commitment in a RocksDB directory.
@@ -33,6 +36,8 @@ pub struct RocksCommitment {
     /// Threads for merging.
     jobs: usize,
     pub(super) files: AtomicU64,
+    compacts: AtomicBool,
+    cache: Cache,
 }
 
 /// Records that lie together are not merged with others if they have this many bytes.
@@ -59,7 +64,7 @@ impl RocksCommitment {
         let mut options = options::database(tuning, &cache);
         // Trees ask for nodes that are there: the filters of the last level, which is nearly everything, would tell nothing.
         options.set_optimize_filters_for_hits(true);
-        let db = DB::open(&options, path).map_err(engine_error(path, "open"))?;
+        let db = DB::open(&options, path).map_err(open_error(path))?;
         Ok(RocksCommitment {
             db,
             path: path.to_owned(),
@@ -67,6 +72,8 @@ impl RocksCommitment {
             runs: Runs::open(runs)?,
             jobs: tuning.jobs.max(1),
             files: AtomicU64::new(0),
+            compacts: AtomicBool::new(false),
+            cache,
         })
     }
 
@@ -75,7 +82,7 @@ impl RocksCommitment {
     }
 
     fn compaction(&self) -> Compaction<'_> {
-        Compaction { db: &self.db, family: None, path: &self.path }
+        Compaction { db: &self.db, family: None, path: &self.path, on: &self.compacts }
     }
 
     pub(super) fn node_prefix(store: &StoreKey) -> Vec<u8> {
@@ -244,6 +251,10 @@ impl Commitment for RocksCommitment {
 
     fn flush(&self) -> Result<(), TargetError> {
         self.db.flush().map_err(self.error("flush"))
+    }
+
+    fn set_cache(&self, bytes: usize) {
+        options::resize(&self.cache, bytes);
     }
 
     fn hold(&self) -> Result<(), TargetError> {

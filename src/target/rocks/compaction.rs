@@ -6,7 +6,10 @@
 use super::{engine_error, options};
 use crate::target::TargetError;
 use rocksdb::{ColumnFamily, DB, ErrorKind, WaitForCompactOptions};
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 /// The compaction of one engine.
 pub(super) struct Compaction<'a> {
@@ -14,6 +17,8 @@ pub(super) struct Compaction<'a> {
     /// The one that grows; none for the default one.
     pub(super) family: Option<&'a ColumnFamily>,
     pub(super) path: &'a Path,
+    /// Whether it is turned on.
+    pub(super) on: &'a AtomicBool,
 }
 
 /// How long to wait between two looks at `stop`.
@@ -22,7 +27,7 @@ const PATIENCE_MICROS: u64 = 50_000;
 impl Compaction<'_> {
     /// Turns compaction off.
     pub(super) fn hold(&self) -> Result<(), TargetError> {
-        self.set(&options::HELD)
+        self.set(false)
     }
 
     /// Has RocksDB compact what it wants to, if more than `spare` files are at level 0, and waits for it. A crash leaves the
@@ -31,7 +36,7 @@ impl Compaction<'_> {
         if spare > 0 && self.waiting()? <= spare {
             return Ok(());
         }
-        self.set(&options::COMPACTING)?;
+        self.set(true)?;
         self.wait(stop)?;
         if spare > 0 { self.hold() } else { Ok(()) }
     }
@@ -47,12 +52,19 @@ impl Compaction<'_> {
         Ok(files.and_then(|files| files.parse().ok()).unwrap_or(0))
     }
 
-    fn set(&self, options: &[(&str, &str)]) -> Result<(), TargetError> {
+    /// Only where it is not so already: RocksDB writes and syncs its options anew each time, which takes tens of milliseconds.
+    fn set(&self, on: bool) -> Result<(), TargetError> {
+        if self.on.load(Ordering::SeqCst) == on {
+            return Ok(());
+        }
+        let options = if on { &options::COMPACTING } else { &options::HELD };
         match self.family {
             Some(family) => self.db.set_options_cf(family, options),
             None => self.db.set_options(options),
         }
-        .map_err(engine_error(self.path, "turn compaction on or off"))
+        .map_err(engine_error(self.path, "turn compaction on or off"))?;
+        self.on.store(on, Ordering::SeqCst);
+        Ok(())
     }
 
     fn wait(&self, stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {

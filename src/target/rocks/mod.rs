@@ -35,12 +35,33 @@ impl Engines for RocksEngines {
     }
 }
 
+/// What RocksDB takes it for when it cannot open the file that names its manifest, be it for want of descriptors: direct I/O, which
+/// we never ask for, or damage, which it has not seen.
+const BLAMED: [&str; 2] = ["Direct I/O is not supported by the specified DB", "Unexpected error in reading file"];
+
 /// An error of RocksDB with the directory and what was being done.
 fn engine_error(path: &Path, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
     let path = path.to_owned();
     move |error| match error.kind() {
+        _ if BLAMED.iter().any(|words| error.as_ref().contains(words)) => {
+            let message = format!("a file of it could not be opened; RocksDB does not say why, only {error}");
+            TargetError::Engine { path, doing, message }
+        }
         rocksdb::ErrorKind::Corruption => TargetError::Corrupt { path, what: format!("{doing}: {error}") },
         _ => TargetError::Engine { path, doing, message: error.to_string() },
+    }
+}
+
+/// As [`engine_error`], of opening a directory. In one with a database a file that is missing is damage: another try finds it no
+/// more than this one.
+fn open_error(path: &Path) -> impl FnOnce(rocksdb::Error) -> TargetError {
+    let path = path.to_owned();
+    move |error| {
+        let is_missing = error.kind() == rocksdb::ErrorKind::IOError && error.as_ref().contains("No such file");
+        if is_missing && path.join("CURRENT").exists() {
+            return TargetError::Corrupt { path, what: format!("open: {error}") };
+        }
+        engine_error(&path, "open")(error)
     }
 }
 

@@ -17,6 +17,11 @@ pub(super) fn cache(bytes: usize) -> Cache {
     Cache::new_lru_cache_opts(&options)
 }
 
+/// Gives a cache so much room. Its memory is taken as it is filled.
+pub(super) fn resize(cache: &Cache, bytes: usize) {
+    cache.clone().set_capacity(bytes);
+}
+
 /// Options for a database as a whole.
 pub(super) fn database(tuning: EngineTuning, cache: &Cache) -> Options {
     let mut options = Options::default();

@@ -2,18 +2,20 @@
 //! comparator for 64-bit user timestamps, keys `s/k:<store>/` ‖ key, timestamp LE8 version, removals as RocksDB deletes;
 //! column family `default` holds `s/latest` = LE8 version.
 
-use super::{EngineTuning, after_prefix, compaction::Compaction, engine_error, options, table::TableWriter};
+use super::{
+    EngineTuning, after_prefix, compaction::Compaction, engine_error, open_error, options, table::TableWriter,
+};
 use crate::{
     model::{ChangeRef, StoreKey, Version},
-    target::{Landing, PairLoader, PairReader, Storage, StoredPair, TargetError, place::io_error},
+    target::{Entry, EntryReader, Landing, PairLoader, PairReader, Storage, StoredPair, TargetError, place::io_error},
 };
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options, ReadOptions,
     WriteBatch, WriteOptions,
 };
 use std::{
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 /// State storage in a RocksDB directory.
@@ -23,6 +25,8 @@ pub struct RocksStorage {
     path: PathBuf,
     staging: PathBuf,
     files: AtomicU64,
+    compacts: AtomicBool,
+    cache: Cache,
 }
 
 const PAIRS: &str = "state_storage";
@@ -40,7 +44,7 @@ impl RocksStorage {
     /// # Errors
     /// RocksDB could not open the directory.
     pub fn open(path: &Path, staging: &Path, tuning: EngineTuning) -> Result<RocksStorage, TargetError> {
-        let error = || engine_error(path, "open");
+        let error = || open_error(path);
         let cache = options::cache(tuning.cache);
         let database = options::database(tuning, &cache);
         let mut pairs = Options::default().get_options_from_string(COMPARATOR).map_err(error())?;
@@ -48,7 +52,14 @@ impl RocksStorage {
         let families =
             [ColumnFamilyDescriptor::new("default", database.clone()), ColumnFamilyDescriptor::new(PAIRS, pairs)];
         let db = DB::open_cf_descriptors(&database, path, families).map_err(error())?;
-        Ok(RocksStorage { db, path: path.to_owned(), staging: staging.to_owned(), files: AtomicU64::new(0) })
+        Ok(RocksStorage {
+            db,
+            path: path.to_owned(),
+            staging: staging.to_owned(),
+            files: AtomicU64::new(0),
+            compacts: AtomicBool::new(false),
+            cache,
+        })
     }
 
     fn error(&self, doing: &'static str) -> impl FnOnce(rocksdb::Error) -> TargetError {
@@ -63,7 +74,7 @@ impl RocksStorage {
     }
 
     fn compaction(&self) -> Result<Compaction<'_>, TargetError> {
-        Ok(Compaction { db: &self.db, family: Some(self.family(PAIRS)?), path: &self.path })
+        Ok(Compaction { db: &self.db, family: Some(self.family(PAIRS)?), path: &self.path, on: &self.compacts })
     }
 
     fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), TargetError> {
@@ -159,6 +170,15 @@ impl Storage for RocksStorage {
         Ok(Box::new(Reader { of: self, prefix: prefix.len(), records, started: false, back: true }))
     }
 
+    fn entries(&self, store: &StoreKey, from: Version, to: Version) -> Result<Box<dyn EntryReader + '_>, TargetError> {
+        let prefix = store_prefix(store);
+        let mut read = RocksStorage::reading(&prefix, to);
+        read.set_iter_start_ts(from.0.to_le_bytes());
+        let mut records = self.db.raw_iterator_cf_opt(self.family(PAIRS)?, read);
+        records.seek(&prefix);
+        Ok(Box::new(Entries { of: self, prefix: prefix.len(), records, started: false }))
+    }
+
     fn get(&self, store: &StoreKey, version: Version, key: &[u8]) -> Result<Option<Vec<u8>>, TargetError> {
         let mut full = store_prefix(store);
         full.extend_from_slice(key);
@@ -228,6 +248,10 @@ impl Storage for RocksStorage {
     fn flush(&self) -> Result<(), TargetError> {
         self.db.flush_cf(self.family(PAIRS)?).map_err(self.error("flush"))?;
         self.db.flush_cf(self.family("default")?).map_err(self.error("flush"))
+    }
+
+    fn set_cache(&self, bytes: usize) {
+        options::resize(&self.cache, bytes);
     }
 
     fn hold(&self) -> Result<(), TargetError> {
@@ -372,5 +396,39 @@ impl PairReader for Reader<'_> {
                 Err(TargetError::Corrupt { path: self.of.path.clone(), what: "a pair without a version".to_owned() })
             }
         }
+    }
+}
+
+/// With a range of timestamps RocksDB shows removals too, and hands out internal keys: key, timestamp, and sequence number with
+/// kind, the last two of eight bytes each.
+struct Entries<'a> {
+    of: &'a RocksStorage,
+    prefix: usize,
+    records: DBRawIterator<'a>,
+    started: bool,
+}
+
+impl EntryReader for Entries<'_> {
+    fn next(&mut self) -> Result<Option<Entry<'_>>, TargetError> {
+        const VALUE: u8 = 0x01;
+        const REMOVALS: [u8; 3] = [0x00, 0x07, 0x14];
+        if std::mem::replace(&mut self.started, true) {
+            self.records.next();
+        }
+        let Some((key, value)) = self.records.item() else {
+            self.records.status().map_err(self.of.error("read entries"))?;
+            return Ok(None);
+        };
+        let parts = key.split_last_chunk::<8>().and_then(|(key, kind)| Some((key.split_last_chunk::<8>()?, kind[0])));
+        let strange =
+            || TargetError::Corrupt { path: self.of.path.clone(), what: "an entry of no known kind".to_owned() };
+        let ((key, version), kind) = parts.ok_or_else(strange)?;
+        let value = match kind {
+            VALUE => Some(value),
+            kind if REMOVALS.contains(&kind) => None,
+            _ => return Err(strange()),
+        };
+        let key = key.get(self.prefix..).unwrap_or_default();
+        Ok(Some(Entry { key, value, version: Version(u64::from_le_bytes(*version)) }))
     }
 }

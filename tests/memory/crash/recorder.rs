@@ -197,13 +197,10 @@ impl Disk for Recorder {
         let file = self.doing(
             || Real.make(path, making),
             |tree| {
-                if let Some(Node::File(there)) = tree.find(self.within(path)) {
-                    id = there;
-                    return vec![Op::Length { file: there, length: 0 }];
-                }
+                let before = tree.find(self.within(path)).map(|_| self.name(tree, path, None));
                 tree.files.push(Vec::new());
                 id = tree.files.len() - 1;
-                vec![self.name(tree, path, Some(Node::File(id)))]
+                before.into_iter().chain([self.name(tree, path, Some(Node::File(id)))]).collect()
             },
         )?;
         Ok(Box::new(Recorded { file, id, recorder: self.clone() }))

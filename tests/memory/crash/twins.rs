@@ -15,8 +15,8 @@ use storeshift::{
     root_store::{Batch, Database, Databases, MemoryDatabase},
     source::{Engine, PointReader, Scan, SourceError},
     target::{
-        Commitment, CommitmentData, EngineTuning, Engines, Landing, MemoryCommitment, MemoryStorage, Outage,
-        PairLoader, PairReader, Place, Storage, StorageData, TargetError,
+        Commitment, CommitmentData, EngineTuning, Engines, EntryReader, Landing, MemoryCommitment, MemoryStorage,
+        Outage, PairLoader, PairReader, Place, Storage, StorageData, TargetError,
     },
 };
 
@@ -315,6 +315,15 @@ impl Storage for Ss {
         until: Option<&[u8]>,
     ) -> Result<Box<dyn PairReader + '_>, TargetError> {
         self.inner.pairs_back(store, version, until)
+    }
+
+    fn entries(
+        &self,
+        store: &StoreKey,
+        from: Version,
+        until: Version,
+    ) -> Result<Box<dyn EntryReader + '_>, TargetError> {
+        self.inner.entries(store, from, until)
     }
 
     fn get(&self, store: &StoreKey, version: Version, key: &[u8]) -> Result<Option<Vec<u8>>, TargetError> {

@@ -510,9 +510,9 @@ impl World {
         let Some(life) = &self.life else {
             let mut started = self.clone();
             started.start(switcher)?;
-            if self.journal.is_some() && started.journal.is_none() {
+            if let Some(journal) = self.journal.as_ref().filter(|_| started.journal.is_none()) {
                 // Killed again, before the journal was removed that is not true.
-                let given_up = self.journal.as_ref().unwrap().apply(&Event::Returned);
+                let given_up = journal.apply(&Event::Returned);
                 let journal = Some(given_up.map_err(|refusal| refusal.to_string())?);
                 all.push(World { journal, ..self.clone() });
             }

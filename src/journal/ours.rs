@@ -1,0 +1,98 @@
+//! What lies in a journal's directory under the names of our files, looked at before it is used.
+//!
+//! Owns the refusal of what is of another kind: a link, through which a file elsewhere would be read, written or removed; a pipe, at
+//! which a process would wait for ever; a directory. The control file has its own rule, see [`super::control`].
+
+use super::JournalError;
+use std::{
+    fs::{self, File, FileType, OpenOptions},
+    io,
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+const FILES: [&str; 8] = [
+    "journal.redb",
+    "journal.redb.new",
+    "lock",
+    "status.json",
+    "status.json.new",
+    "switch.json",
+    "switch.json.new",
+    "control.json.new",
+];
+
+/// Refuses a directory that is not one, or has something else than a file where one of ours belongs. What is missing is no matter,
+/// and what cannot be looked at fails when it is used.
+///
+/// # Errors
+/// [`JournalError::Foreign`].
+pub(super) fn check(directory: &Path) -> Result<(), JournalError> {
+    look(directory, "the directory of the journal", FileType::is_dir)?;
+    FILES.iter().try_for_each(|name| look(&directory.join(name), "a file of the journal", FileType::is_file))
+}
+
+fn look(path: &Path, what: &str, is_right: impl Fn(&FileType) -> bool) -> Result<(), JournalError> {
+    match fs::symlink_metadata(path).map(|meta| meta.file_type()) {
+        Ok(kind) if !is_right(&kind) => {
+            let what = format!("is {}, where {what} belongs", name(kind));
+            Err(JournalError::Foreign { path: path.to_owned(), what })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A kind of file in words.
+fn name(kind: FileType) -> &'static str {
+    match () {
+        () if kind.is_symlink() => "a symbolic link",
+        () if kind.is_dir() => "a directory",
+        () if kind.is_file() => "a file",
+        () if kind.is_fifo() => "a pipe",
+        () if kind.is_socket() => "a socket",
+        () => "a device",
+    }
+}
+
+/// Opens a file for reading, and nothing else in its place: neither what a link points to nor a pipe that nobody writes to.
+pub(super) fn open(path: &Path) -> io::Result<File> {
+    let file = guarded(OpenOptions::new().read(true), path)?;
+    let kind = file.metadata()?.file_type();
+    if kind.is_file() { Ok(file) } else { Err(io::Error::other(format!("it is {}", name(kind)))) }
+}
+
+/// Opens with these options, and neither follows a link nor waits at a pipe.
+pub(super) fn guarded(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+    options.custom_flags(flags.bits() as i32).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_directories_and_files_of_their_own_kind_are_taken_for_a_journals() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = dir.path().join("journal");
+        check(&journal).unwrap();
+        fs::write(&journal, "").unwrap();
+        assert!(check(&journal).unwrap_err().to_string().contains("is a file, where the directory of the journal"));
+        fs::remove_file(&journal).unwrap();
+        fs::create_dir(&journal).unwrap();
+        for name in FILES {
+            let (path, elsewhere) = (journal.join(name), dir.path().join("elsewhere"));
+            fs::write(&path, "x").unwrap();
+            check(&journal).unwrap();
+            fs::rename(&path, &elsewhere).unwrap();
+            std::os::unix::fs::symlink(&elsewhere, &path).unwrap();
+            assert!(check(&journal).unwrap_err().to_string().contains("is a symbolic link, where a file"), "{name}");
+            assert!(open(&path).is_err());
+            fs::remove_file(&path).unwrap();
+            fs::create_dir(&path).unwrap();
+            assert!(check(&journal).unwrap_err().to_string().contains("is a directory, where a file"), "{name}");
+            assert!(open(&path).unwrap_err().to_string().contains("it is a directory"));
+            fs::remove_dir(&path).unwrap();
+        }
+    }
+}
