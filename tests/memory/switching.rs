@@ -24,8 +24,8 @@ use storeshift::{
     model::Version,
     plan::{At, Plan, Tuning},
     root_store::MemoryDatabase,
-    source::Rootmulti,
-    target::{Commitment as _, Engines, Outage, Target, commit_info},
+    source::{RetainedVersions, Rootmulti, Source},
+    target::{Commitment, EngineTuning, Engines, Outage, Place, Storage, Target, TargetError, commit_info},
 };
 
 const STORES: [&str; 2] = ["bank", "gov"];
@@ -105,7 +105,7 @@ impl Node {
         let engines: Arc<dyn Engines> = Arc::new(self.databases.clone());
         let source = Arc::new(Rootmulti::new(self.v1.clone()));
         let target = self.dir.path().join("v2");
-        let mut job = migrator::embed_with(&engines, &target, &plan, tuning, source, Box::new(asks)).unwrap();
+        let mut job = migrator::embed_with(&engines, &target, &plan, tuning, source, Box::new(asks), 8 << 20).unwrap();
         let end = job.run();
         drop(job);
         let told = told.lock().unwrap().clone();
@@ -167,7 +167,8 @@ fn a_fence_that_its_process_did_not_outlive_is_raised_anew_where_the_chain_stand
 
 #[test]
 fn a_target_that_is_another_one_at_the_fence_is_not_switched_to() {
-    let tampers: [(&str, fn(&Kept)); 3] = [
+    type Tamper = fn(&Kept);
+    let tampers: [(&str, Tamper); 3] = [
         ("another app hash", |kept| {
             let mut info = kept.sc.commit_info(Version(TIP - 1)).unwrap().unwrap();
             info.version = Version(TIP);
@@ -214,4 +215,68 @@ fn a_switch_whose_record_fails_is_in_doubt_and_the_chain_is_told_nothing_else() 
             assert!(!matches!(node.state().phase, Phase::Done { .. }));
         }
     }
+}
+
+/// Engines of which one cannot be opened for a while.
+struct Flaky {
+    inner: InMemory,
+    fails: Arc<AtomicBool>,
+}
+
+impl Engines for Flaky {
+    fn commitment(&self, place: &Place, tuning: EngineTuning) -> Result<Box<dyn Commitment>, TargetError> {
+        self.inner.commitment(place, tuning)
+    }
+
+    fn storage(&self, place: &Place, tuning: EngineTuning) -> Result<Box<dyn Storage>, TargetError> {
+        if self.fails.load(Ordering::SeqCst) {
+            return Err(TargetError::Outage);
+        }
+        self.inner.storage(place, tuning)
+    }
+}
+
+/// A chain of which another snapshot has to be taken, once.
+struct Renews {
+    source: Arc<dyn Source>,
+    asked: Arc<AtomicBool>,
+}
+
+impl Chain for Renews {
+    fn next(&mut self, _: &Moment<'_>) -> Result<Turn, Error> {
+        if self.asked.swap(true, Ordering::SeqCst) {
+            return Ok(Turn::CaughtUp);
+        }
+        let feed = Box::new(RetainedVersions::new(self.source.clone()));
+        Ok(Turn::Renew((self.source.clone(), feed), None, "it was pruned".to_owned()))
+    }
+
+    fn fence(&mut self, moment: &Moment<'_>) -> Result<Fencing, Error> {
+        Ok(Fencing::Raised(moment.feed.tip()?))
+    }
+}
+
+#[test]
+fn a_job_of_which_an_engine_could_not_be_opened_anew_goes_on_only_when_it_is_opened_anew_itself() {
+    let node = Node::new();
+    // From the moment on in which another snapshot is begun.
+    let asked = Arc::new(AtomicBool::new(false));
+    let engines: Arc<dyn Engines> = Arc::new(Flaky { inner: node.databases.clone(), fails: asked.clone() });
+    let source: Arc<dyn Source> = Arc::new(Rootmulti::new(node.v1.clone()));
+    let (plan, tuning) = (Plan { chunk_leaves: 16, ..Plan::new() }, Tuning { memory: 32 << 20, ..tiny(1) });
+    let target = node.dir.path().join("v2");
+    let embed = || {
+        let chain = Renews { source: source.clone(), asked: asked.clone() };
+        migrator::embed_with(&engines, &target, &plan, tuning, source.clone(), Box::new(chain), 8 << 20)
+    };
+    let mut job = embed().unwrap();
+    job.run().unwrap_err();
+    let again = job.run();
+    assert!(matches!(again, Err(Error::Invariant(_))), "{again:?}");
+    drop(job);
+    assert_eq!(node.state().epoch, 2);
+    let engines: Arc<dyn Engines> = Arc::new(node.databases.clone());
+    let chain = Renews { source: source.clone(), asked };
+    let job = migrator::embed_with(&engines, &target, &plan, tuning, source.clone(), Box::new(chain), 8 << 20);
+    assert_eq!(job.unwrap().run().unwrap(), Outcome::CaughtUp { version: Version(TIP) });
 }

@@ -158,8 +158,11 @@ fn a_target_that_is_damaged_where_later_versions_grow_on_it_is_found_and_nothing
     let mut chain = chain(&STORES, HEIGHT.0, 10);
     let written = world(&chain, At::Latest, false);
     open(&written).run().unwrap();
-    for version in [2, 4] {
-        chain.commit(&block(&STORES, version, 10));
+    // Some of the keys that are there, so that those beside them are kept.
+    for beside in [0, 4] {
+        let keys = (1..=HEIGHT.0).map(|version| format!("key-{version}-{beside}").into_bytes());
+        let pairs: Vec<_> = keys.map(|key| (key, Some(b"another".to_vec()))).collect();
+        chain.commit(&STORES.map(|store| (store, pairs.clone())).to_vec());
     }
     let grown = World { source: Arc::new(Rootmulti::new(chain.engine.clone())), ..written };
     let whole = grown.fork();
@@ -169,7 +172,8 @@ fn a_target_that_is_damaged_where_later_versions_grow_on_it_is_found_and_nothing
         records.into_iter().filter(|((_, at), _)| at.version > HEIGHT).collect::<Vec<_>>()
     };
     let mut found = 0;
-    for (place, record) in grown.sc.data().records.clone() {
+    let records = grown.sc.data().records.clone();
+    for (place, record) in records {
         if place.1.nonce < 2 || !matches!(Node::decode(&record), Ok(Node::Leaf { .. })) {
             continue;
         }
