@@ -7,7 +7,8 @@ use storeshift::{
     model::{CommitInfo, Hash, Version},
     phases::snapshot::preflight,
     plan::{At, Plan},
-    source::{MemoryEngine, Rootmulti},
+    source::{self, MemoryEngine, Rootmulti},
+    target,
 };
 
 fn chain() -> (Chain, Vec<CommitInfo>) {
@@ -99,5 +100,30 @@ fn a_legacy_root_that_is_cut_short_is_damage_and_not_an_empty_tree() {
         engine.pairs.insert(key.clone(), vec![7; length]);
         let refused = begin(&engine, &at(At::Latest)).unwrap_err();
         assert!(refused.contains("32 bytes"), "{refused}");
+    }
+}
+
+#[test]
+fn a_commit_info_in_anothers_place_is_refused() {
+    let (chain, _) = chain();
+    let mut engine = chain.engine.clone();
+    let other = engine.pairs[b"s/5".as_slice()].clone();
+    engine.pairs.insert(b"s/6".to_vec(), other);
+    let refused = begin(&engine, &at(At::Latest)).unwrap_err();
+    assert!(refused.contains("of another version"), "{refused}");
+}
+
+#[test]
+fn commit_infos_that_are_cut_within_a_field_or_have_bytes_left_over_are_refused() {
+    let (_, infos) = chain();
+    for info in &infos {
+        let bytes = source::commit_info::encode(info);
+        let whole = (0..bytes.len()).filter(|length| source::commit_info::decode(&bytes[..*length]).is_ok()).count();
+        // Between two fields nobody can tell: nothing, the version, and each store.
+        assert_eq!(whole, 2 + info.stores.len());
+        let mut bytes = target::commit_info::encode(info);
+        assert!(target::commit_info::decode(&bytes).is_some());
+        bytes.push(0);
+        assert_eq!(target::commit_info::decode(&bytes), None);
     }
 }
