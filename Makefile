@@ -10,14 +10,16 @@ endif
 
 CARGO ?= cargo
 FUZZ_SECONDS ?= 60
+PROOF ?= 2
 step = @printf '\n==> %s\n' "$(1)"
 GO_MODULES = wl v0 v1 v2
 
-.PHONY: help demo test bench bench-large bench-live oracle fuzz lint deps clean build
+.PHONY: help demo test proof bench bench-large bench-live oracle fuzz lint deps clean build
 
 help:
 	@echo "make demo     migrate a small bundled database, kill it half-way, resume, verify"
 	@echo "make test     everything that must hold: format, lints, documentation, all tests"
+	@echo "make proof    what PROOF.md counts, scaled down: power cuts, kills, damage, planted bugs, fuzzing (half an hour)"
 	@echo "make bench    side by side with the Go migration, curves, limits, reads, a picture (15 minutes the first time)"
 	@echo "make bench-large   the same with ten million keys too"
 	@echo "make bench-live    a chain that commits beside its migration, the commit that switches, a thousand switches (20 minutes)"
@@ -64,6 +66,23 @@ test: deps lint oracle
 	$(CARGO) test --release --locked --no-default-features --lib
 	$(call step,tests)
 	$(CARGO) test --release --locked
+	$(call step,all is well)
+
+# PROOF times as much as make test does; figures are on lines of their own.
+proof: export STORESHIFT_PROOF = $(PROOF)
+proof: deps
+	$(call step,power cuts: every image of recorded runs)
+	$(CARGO) test --release --locked --test memory -- --nocapture crash:: journal:: prefixes:: switchers::
+	$(call step,kills and file systems that are shut down under the real binary; hostile neighbours)
+	$(CARGO) test --release --locked --test binary -- --nocapture kill:: power:: hostile:: skew::
+	$(call step,nodes killed inside the switch)
+	$(CARGO) test --release --locked --test live -- --nocapture killed::
+	$(call step,damage)
+	$(CARGO) test --release --locked --test sweep -- --nocapture
+	$(call step,planted bugs)
+	$(CARGO) test --release --locked --test planted -- --nocapture
+	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then $(MAKE) fuzz FUZZ_SECONDS=15; \
+	else echo "nightly Rust and cargo-fuzz are not installed: nothing is fuzzed"; fi
 	$(call step,all is well)
 
 bench:

@@ -92,4 +92,27 @@ macro_rules! from_redb {
     )*};
 }
 
-from_redb!(redb::TransactionError, redb::TableError, redb::StorageError, redb::CommitError, redb::SetDurabilityError);
+from_redb!(redb::TransactionError, redb::CommitError, redb::SetDurabilityError);
+
+fn damaged(what: String) -> JournalError {
+    JournalError::Record { place: "(any)".to_owned(), what: format!("cannot be read: {what}") }
+}
+
+impl From<redb::StorageError> for JournalError {
+    fn from(error: redb::StorageError) -> JournalError {
+        match error {
+            redb::StorageError::Corrupted(what) => damaged(what),
+            error => JournalError::Database(error.to_string()),
+        }
+    }
+}
+
+impl From<redb::TableError> for JournalError {
+    /// All tables are made when a job is born: one that is missing, or of another type, is damage.
+    fn from(error: redb::TableError) -> JournalError {
+        match error {
+            redb::TableError::Storage(error) => error.into(),
+            error => damaged(error.to_string()),
+        }
+    }
+}

@@ -7,6 +7,7 @@ use super::{
     Place, TargetError,
     place::{IDENTITY, io_error},
 };
+use crate::disk;
 use std::{
     fs::{self, FileType},
     os::unix::fs::FileTypeExt as _,
@@ -47,7 +48,7 @@ impl Place {
     /// It could not be removed.
     pub fn unlink_checkpoint(&self) -> Result<(), TargetError> {
         let link = self.checkpoint();
-        if link.is_symlink() { fs::remove_file(&link).map_err(io_error(&link, "remove")) } else { Ok(()) }
+        if link.is_symlink() { disk::remove(&link).map_err(io_error(&link, "remove")) } else { Ok(()) }
     }
 
     /// Where a target lies links have been followed already, those that lead somewhere.

@@ -93,7 +93,11 @@ impl Job {
     }
 
     pub fn of(name: &str, more: &[&str]) -> Job {
-        Job::new(fixture(name), more)
+        // A database of its own: each run locks its source for the switch, and for another one that is a node.
+        let mut job = Job::new(PathBuf::new(), more);
+        job.source = job.dir.path().join("application.db");
+        copy(&fixture(name), &job.source);
+        job
     }
 
     pub fn target(&self) -> PathBuf {

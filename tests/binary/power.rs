@@ -1,7 +1,7 @@
 //! A file system that is shut down under the running binary, as a power cut does it: what it had not yet made durable is gone, and the
 //! directory is then what ext4 makes of its own log.
 
-use crate::helper::{Job, Random, baseline, fixture, times, whole_history};
+use crate::helper::{Job, Random, baseline, times, whole_history};
 use std::{
     fs::{self, File},
     path::PathBuf,
@@ -82,7 +82,7 @@ fn a_file_system_that_is_shut_down_under_a_migration_loses_nothing_that_counts()
             _ => ("mixed", whole_history("mixed")),
         };
         let target = volume.path().join(format!("target-{round}"));
-        let job = Job { at: Some(target.clone()), ..Job::new(fixture(name), more) };
+        let job = Job { at: Some(target.clone()), ..Job::of(name, more) };
         let began = Instant::now();
         Job::of(name, more).run(&[]).expect(0, &[]);
         let whole = began.elapsed();

@@ -96,7 +96,7 @@ fn while_somebody_holds_the_lock_every_command_that_writes_is_refused() {
     let job = caught_up("nofast", &[]);
     let lock = File::open(job.target().join("journal/lock")).unwrap();
     lock.try_lock().unwrap();
-    refused(&job, &[], 4, &["another storeshift process works on this target"]);
+    refused(&job, &[], 4, &["another storeshift process", "works on this target"]);
     for command in ["verify", "abort", "journal"] {
         let before = contents(job.dir.path());
         job.command(command, &[]).expect(4, &["another storeshift process"]);

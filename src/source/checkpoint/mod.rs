@@ -130,10 +130,12 @@ fn take_with(request: &Request<'_>, help: Help<'_>) -> Result<Checkpoint, Checkp
     };
     let text = serde_json::to_vec_pretty(&checkpoint)
         .map_err(|error| io(&into.join(BEGUN), "write")(std::io::Error::other(error)))?;
-    write(&into.join(BEGUN), &text)?;
-    sync(into)?;
+    // In the file that is there: without its name a power cut would leave tables that are nobody's.
+    let begun = into.join(BEGUN);
+    let written = disk::open(&begun).and_then(|file| file.write_at(0, &text).and_then(|()| file.sync()));
+    written.map_err(io(&begun, "write"))?;
     let marker = into.join(MARKER);
-    disk::rename(&into.join(BEGUN), &marker).map_err(io(&marker, "rename into place"))?;
+    disk::rename(&begun, &marker).map_err(io(&marker, "rename into place"))?;
     sync(into)?;
     if let Some(parent) = into.parent() {
         sync(parent)?;
