@@ -415,14 +415,11 @@ impl Journal {
         let Some(directory) = directory else { return Ok(()) };
         database.close().map_err(|error| open_error(&directory, error))?;
         let beside = ["status.json", "status.json.new", "switch.json", "switch.json.new"];
-        let remove = |name: &str| {
-            let path = directory.join(name);
-            match disk::remove(&path) {
-                Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                    Err(JournalError::Io { path, doing: "remove", source })
-                }
-                _ => Ok(()),
+        let remove = |name: &str| match disk::remove(&directory.join(name)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(JournalError::Io { path: directory.join(name), doing: "remove", source })
             }
+            _ => Ok(()),
         };
         beside.into_iter().chain(control::FILES).try_for_each(remove)?;
         // Durable before the journal goes: the next job in this place would take up what was asked of this one.
