@@ -415,14 +415,16 @@ impl Journal {
         let Some(directory) = directory else { return Ok(()) };
         database.close().map_err(|error| open_error(&directory, error))?;
         let beside = ["status.json", "status.json.new", "switch.json", "switch.json.new"];
-        for name in beside.into_iter().chain(control::FILES).chain([FILE]) {
-            let path = directory.join(name);
-            match disk::remove(&path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => return Err(JournalError::Io { path, doing: "remove", source }),
+        let remove = |name: &str| match disk::remove(&directory.join(name)) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(JournalError::Io { path: directory.join(name), doing: "remove", source })
             }
-        }
+            _ => Ok(()),
+        };
+        beside.into_iter().chain(control::FILES).try_for_each(remove)?;
+        // Durable before the journal goes: the next job in this place would take up what was asked of this one.
+        sync_directory(&directory)?;
+        remove(FILE)?;
         sync_directory(&directory)
     }
 }

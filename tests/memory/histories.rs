@@ -302,6 +302,62 @@ fn a_trunk_that_nobody_can_find_is_not_taken_for_the_empty_tree() {
     assert!(Growth::default().read(&mut readers, trunk, &[history.hashes[&Version(2)]], usize::MAX).is_err());
 }
 
+/// Grows on the first version of a store whose only nodes these are.
+fn grows(nodes: &NodeMap, trunk: Hash, root: Hash) -> Result<usize, ProveError> {
+    let (mut grown, mut source, mut target) = (nodes.clone(), nodes.clone(), nodes.clone());
+    let at = NodeId::Current(NodeKey::root_of(Version(1)));
+    let trunk = Trunk { version: Version(1), hash: trunk, root: Some((at, at)) };
+    let mut readers = Readers { grown: &mut grown, source: &mut source, target: &mut target, same_after: Version(0) };
+    Growth::default().read(&mut readers, trunk, &[root], usize::MAX)
+}
+
+#[test]
+fn another_trunk_than_the_one_that_was_asked_for_is_refused_though_nothing_of_it_is_kept() {
+    let history = history(vec![vec![set("a", "1"), set("b", "1")], vec![remove("a"), remove("b")]]);
+    let nodes = NodeMap { records: history.records.clone(), ..NodeMap::default() };
+    assert_eq!(grows(&nodes, history.hashes[&Version(1)], Hash::EMPTY).unwrap(), 1);
+    // What was removed from it would be another tree's.
+    assert!(matches!(grows(&nodes, Hash([1; 32]), Hash::EMPTY), Err(ProveError::HashMismatch { .. })));
+}
+
+#[test]
+fn nodes_that_are_not_numbered_as_they_grew_are_refused_though_their_hashes_fit() {
+    let history = history(vec![vec![set("a", "1"), set("b", "1")], vec![set("a", "2"), set("b", "2")]]);
+    let mut nodes = NodeMap { records: history.records.clone(), ..NodeMap::default() };
+    let hashes = [1, 2].map(|version| history.hashes[&Version(version)]);
+    assert_eq!(grows(&nodes, hashes[0], hashes[1]).unwrap(), 1);
+    let [root, one, other] = [1, 2, 3].map(|nonce| NodeKey::new(Version(2), nonce));
+    let [first, second] = [one, other].map(|at| nodes.records[&at].clone());
+    nodes.records.extend([(one, second), (other, first)]);
+    let record = nodes.records[&root].clone();
+    let Ok(Node::Inner { height, size, key, hash, left, right }) = Node::decode(&record) else { panic!() };
+    let mut swapped = Vec::new();
+    Node::Inner { height, size, key, hash, left: right, right: left }.encode(&mut swapped);
+    nodes.records.insert(root, swapped);
+    let read = grows(&nodes, hashes[0], hashes[1]);
+    assert!(matches!(read, Err(ProveError::Shape { .. })), "{read:?}");
+}
+
+#[test]
+fn an_old_leaf_that_is_not_the_one_its_parent_names_is_not_taken_for_one_that_was_replaced() {
+    let history = history(vec![vec![set("a", "1"), set("t", "1")], vec![remove("t"), set("k", "2")]]);
+    let mut nodes = NodeMap { records: history.records.clone(), ..NodeMap::default() };
+    let [old, new] = [1, 2].map(|version| NodeKey::root_of(Version(version)));
+    let differ = |nodes: &NodeMap| {
+        let new = Claim { at: new.into(), hash: history.hashes[&Version(2)] };
+        let old = OldTree { root: old.into(), version: Version(1) };
+        diff(&mut nodes.clone(), Some(old), Some(new), &mut |_, _| true)
+    };
+    differ(&nodes).unwrap();
+    let record = nodes.records[&old].clone();
+    let Ok(Node::Inner { height, size, hash, left, right, .. }) = Node::decode(&record) else { panic!() };
+    let mut other = Vec::new();
+    Node::Inner { height, size, key: b"k", hash, left, right }.encode(&mut other);
+    nodes.records.insert(old, other);
+    // Otherwise "t" would not be removed.
+    assert!(matches!(differ(&nodes), Err(ProveError::InnerKey { .. })));
+}
+
 /// Refuses legacy nodes.
 struct Modern(NodeMap);
 

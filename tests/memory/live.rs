@@ -4,5 +4,6 @@
 #[allow(dead_code)]
 mod chain;
 mod faults;
+mod places;
 
 use crate::existence::judge;

@@ -1,6 +1,7 @@
 //! A root store on each layout, in memory: against a model, crashed at every write, with engines that lost what they had.
 
 mod crash;
+mod gate;
 pub mod model;
 mod pruning;
 pub mod worlds;

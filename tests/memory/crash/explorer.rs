@@ -14,7 +14,10 @@ use std::{
     fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 use storeshift::disk;
 
@@ -51,6 +54,19 @@ struct Shared<'a> {
     images: Mutex<HashSet<blake3::Hash>>,
     said: Mutex<HashSet<blake3::Hash>>,
     figures: Mutex<Figures>,
+    /// One image was not carried on: the others need not be looked at.
+    failed: AtomicBool,
+}
+
+/// Tells the others when a thread has failed.
+struct Tells<'a>(&'a AtomicBool);
+
+impl Drop for Tells<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
 }
 
 /// Where an image comes from, for whoever has to look into it.
@@ -70,8 +86,8 @@ impl Debug for Origin {
 }
 
 pub fn explore(tale: &dyn Tale, recording: &Recording, seed: u64, effort: Effort) -> Figures {
-    let shared =
-        Shared { tale, seed, effort, images: Mutex::default(), said: Mutex::default(), figures: Mutex::default() };
+    let (images, said, figures) = (Mutex::default(), Mutex::default(), Mutex::default());
+    let shared = Shared { tale, seed, effort, images, said, figures, failed: AtomicBool::new(false) };
     for op in &recording.ops {
         *shared.figures.lock().unwrap().operations.entry(op.kind()).or_default() += 1;
     }
@@ -79,7 +95,10 @@ pub fn explore(tale: &dyn Tale, recording: &Recording, seed: u64, effort: Effort
         let threads: Vec<_> = (0..effort.threads)
             .map(|thread| {
                 let shared = &shared;
-                scope.spawn(move || shared.walk(recording, thread))
+                scope.spawn(move || {
+                    let _tells = Tells(&shared.failed);
+                    shared.walk(recording, thread);
+                })
             })
             .collect();
         threads.into_iter().for_each(|thread| {
@@ -104,6 +123,9 @@ impl Shared<'_> {
         loop {
             if reel.at() % self.effort.threads == thread {
                 for damage in reel.damages(&mut random, self.effort.drawn) {
+                    if self.failed.load(Ordering::SeqCst) {
+                        return;
+                    }
                     let origin = origin_of(&reel, &recording.ops, damage);
                     let image = reel.image(damage);
                     if !self.images.lock().unwrap().insert(image.digest()) && damage != Damage::Nothing {

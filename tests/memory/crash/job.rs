@@ -14,8 +14,8 @@ use std::{
     sync::Arc,
 };
 use storeshift::{
-    Outcome, disk,
-    journal::{Journal, SwitchRequest},
+    Error, Kind, Migrator, Outcome, disk,
+    journal::{Journal, SwitchRequest, control},
     machine::{Phase, State},
     migrator,
     plan::{At, Paths, Plan, Tuning},
@@ -47,12 +47,16 @@ impl Job {
 
     /// Runs the job; up to the switch, or through it.
     fn run(&self, dir: &Path, twins: &Twins, switch: bool) -> Outcome {
+        self.open(dir, twins, switch).unwrap().run().unwrap()
+    }
+
+    fn open(&self, dir: &Path, twins: &Twins, switch: bool) -> Result<Migrator, Error> {
         let paths = Paths { source: source(dir), target: target(dir), ..Paths::default() };
         let at = if self.ending == Ending::Switched { At::Oldest } else { At::Latest };
         let plan = Plan { at, chunk_leaves: 64, ..Plan::new() };
         let tuning = Tuning { memory: 32 << 20, switch, ..tiny(1) };
         let engines: Arc<dyn Engines> = Arc::new(twins.clone());
-        migrator::open_with(&engines, &paths, &plan, tuning).unwrap().run().unwrap()
+        migrator::open_with(&engines, &paths, &plan, tuning)
     }
 
     pub fn record(&self, dir: &Path) -> Recording {
@@ -63,12 +67,19 @@ impl Job {
         recorder.note(Op::Told("caught up".to_owned()));
         match self.ending {
             Ending::Switched => {
+                let journal = target(dir).join("journal");
+                control::change(&journal, |control| control.workers = Some(3)).unwrap();
+                recorder.note(Op::Told("limited".to_owned()));
+                control::change(&journal, |control| control.bytes_per_second = Some(1 << 40)).unwrap();
                 SwitchRequest::new(1, None).write(&target(dir).join("journal")).unwrap();
                 recorder.note(Op::Told("asked".to_owned()));
                 assert!(matches!(self.run(dir, &twins, true), Outcome::Done { .. }));
                 recorder.note(Op::Told("done".to_owned()));
             }
             Ending::GivenUp => {
+                let journal = target(dir).join("journal");
+                SwitchRequest::new(1, None).write(&journal).unwrap();
+                control::change(&journal, |control| control.workers = Some(3)).unwrap();
                 recorder.note(Op::Told("given up".to_owned()));
                 migrator::abort(&target(dir)).unwrap();
                 recorder.note(Op::Told("gone".to_owned()));
@@ -100,6 +111,14 @@ impl Tale for Job {
                 "{phase:?}"
             );
         }
+        if was_told("given up") && !was_told("again") && state.is_none() {
+            let asked = ["switch.json", "control.json"].map(|name| journal.join(name).exists());
+            assert_eq!(asked, [false; 2], "the next job would do what this one was asked for");
+        }
+        if was_told("limited") {
+            let limits = control::read(&journal).unwrap();
+            assert_eq!(limits.workers, Some(3), "a limit that was set is gone since another was");
+        }
         if was_told("asked") && !matches!(phase, Some(Phase::Done { .. })) {
             assert!(SwitchRequest::read(&journal).unwrap().is_some(), "what was asked is forgotten");
         }
@@ -107,6 +126,8 @@ impl Tale for Job {
             recorder.note(Op::Told("again".to_owned()));
         }
         if matches!(phase, Some(Phase::Aborted)) {
+            let Err(refused) = self.open(dir, twins, true) else { panic!("what is being wiped is gone on with") };
+            assert_eq!(refused.kind(), Kind::Blocked, "{refused}");
             migrator::abort(&target(dir)).unwrap();
             assert!(listing(dir, dir).is_empty(), "left over: {:?}", listing(dir, dir));
         }
@@ -116,11 +137,14 @@ impl Tale for Job {
         assert!(matches!(self.run(dir, twins, true), Outcome::Done { .. }));
         assert!(held(dir, twins) == self.target, "the target is another one after a second run");
         let left = listing(dir, dir);
-        let allowed = ["journal.redb", "lock", "storeshift.job", "twin"];
+        let allowed = ["journal.redb", "lock", "control.json", "storeshift.job", "twin"];
         // Until it is removed with the job.
-        let stale = ["switch.json", "switch.json.new"];
+        let stale = ["switch.json", "switch.json.new", "control.json.new"];
         let known = |name: &&String| allowed.iter().chain(&stale).any(|known| name.ends_with(known));
         assert!(left.iter().all(|name| known(&name)), "left over: {left:?}");
+        for empty in ["staging", "runs", "spool"] {
+            assert!(!target(dir).join(empty).exists(), "left over: {empty}");
+        }
     }
 }
 

@@ -34,6 +34,8 @@ const BEFORE: u64 = 9;
 const SWITCH: u64 = 26;
 /// Blocks after the switch.
 const AFTER: u64 = 4;
+/// Versions that the chain commits while a job is away.
+const AWAY: u64 = 4;
 /// All that are ever needed.
 const BLOCKS: u64 = 200;
 /// Operations on the disk between two commits.
@@ -41,6 +43,8 @@ const PACE: usize = 25;
 
 /// What is certain about a chain: each of its versions, computed a second way.
 pub struct Story {
+    /// Versions there are before anything is recorded.
+    before: u64,
     pub chain: Chain,
 }
 
@@ -83,7 +87,12 @@ impl Story {
             let set = Arc::new(block(&mut random, &chain));
             chain.commit(set);
         }
-        Story { chain }
+        Story { chain, before: BEFORE }
+    }
+
+    /// One whose recording begins later.
+    pub fn anew(seed: u64) -> Story {
+        Story { before: BEFORE + AWAY, ..Story::new(seed) }
     }
 
     fn open(&self, dir: &Path, twins: &Twins, begin: Option<Begin>) -> LiveStore {
@@ -142,6 +151,54 @@ impl Story {
     }
 }
 
+impl Story {
+    /// A job was away while the chain went on and pruned what the job's snapshot was of: another one is taken, and the migration comes to
+    /// its end.
+    pub fn record_anew(&self, dir: &Path) -> Recording {
+        let recorder = Recorder::new(dir);
+        let mounted = disk::mount(dir, Arc::new(recorder.clone()));
+        let twins = Twins::holding(Vec::new(), Some(recorder.clone()));
+        let store = self.open(dir, &twins, None);
+        for _ in 0..BEFORE {
+            self.commit(&store, None);
+        }
+        drop(store);
+        let mut store = self.open(dir, &twins, Some(begin(false)));
+        // Until something is durable in the target.
+        let before = recorder.ops().len();
+        while !recorder.ops().iter().skip(before).any(|op| matches!(op, Op::Engine { durable: true, .. })) {
+            std::thread::yield_now();
+        }
+        store.stop_migrating();
+        for _ in 0..AWAY {
+            self.commit(&store, None);
+        }
+        store.prune_below(store.latest().unwrap().version).unwrap();
+        drop(store);
+        drop(mounted);
+        let journal = Journal::open(&places(dir).v2.join("journal")).unwrap();
+        let is_begun = match journal.state().unwrap().phase {
+            Phase::Restoring { restored, .. } => restored.count() > 0,
+            phase => matches!(phase, Phase::Syncing { .. }),
+        };
+        assert!(is_begun, "{:?}", journal.state());
+        drop(journal);
+        // Opening the journal has written to it.
+        let (base, engines) = (Tree::read(dir), twins.held().clone());
+        let recorder = Recorder::new(dir);
+        let mounted = disk::mount(dir, Arc::new(recorder.clone()));
+        let twins = Twins::holding(engines.clone(), Some(recorder.clone()));
+        let store = self.open(dir, &twins, Some(begin(true)));
+        assert!(matches!(store.wait(), Some(Ok(Outcome::Done { .. }))), "{:?}", store.wait());
+        self.commit(&store, Some(&recorder));
+        drop(store);
+        drop(mounted);
+        let journal = Journal::open(&places(dir).v2.join("journal")).unwrap();
+        assert_eq!(journal.state().unwrap().epoch, 2);
+        Recording { base, engines, ops: recorder.ops() }
+    }
+}
+
 impl Tale for Story {
     fn says(&self, dir: &Path) -> (Option<u64>, String) {
         journal_says(dir, &places(dir).v2.join("journal"))
@@ -149,7 +206,7 @@ impl Tale for Story {
 
     fn recover(&self, dir: &Path, twins: &Twins, told: &[String], recorder: Option<&Recorder>) {
         let committed = told.iter().filter_map(|told| told.strip_prefix("commit ")).next_back();
-        let committed = committed.map_or(BEFORE, |version| version.parse().unwrap());
+        let committed = committed.map_or(self.before, |version| version.parse().unwrap());
         if told.iter().any(|told| told == "limited") {
             let control = control::read(&places(dir).v2.join("journal")).unwrap();
             assert_eq!(control.workers, Some(3), "a limit that was set is gone");

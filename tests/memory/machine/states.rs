@@ -128,6 +128,10 @@ fn the_flip_needs_everything_restored_joined_proven_concluded_drained_and_checke
     explore(|state, event, outcome| {
         let Ok(after) = outcome else { return };
         let why = || format!("{state:?} {event:?}");
+        if *event == Event::Joined {
+            let Phase::Restoring { chunks, restored, joined: false, .. } = &state.phase else { panic!("{}", why()) };
+            assert!((0..*chunks).all(|id| restored.contains(id)), "{}", why());
+        }
         match (&state.phase, &after.phase) {
             (Phase::Restoring { chunks, restored, joined, proven, .. }, Phase::Syncing { height, applied }) => {
                 let all = |set: &storeshift::model::ChunkSet| (0..*chunks).all(|id| set.contains(id));

@@ -4,7 +4,10 @@ use super::tree::{BUDGETS, KINDS, Kind, Made, grow_kind, places, prove_all, reco
 use crate::support::random::{Random, seed};
 use std::collections::BTreeMap;
 use storeshift::{
-    iavl::{Claim, Node, NodeId, NodeKey, NodeMap, ProveError, cut, inner_hash, leaf_hash, legacy, numbering, prove},
+    iavl::{
+        Claim, Fit, Forest, Node, NodeId, NodeKey, NodeMap, NodeReader, ProveError, ReadError, RecordStream as _, cut,
+        inner_hash, leaf_hash, legacy, numbering, prove,
+    },
     model::{Hash, Version},
 };
 
@@ -205,6 +208,34 @@ fn records_that_name_each_other_in_a_circle_come_to_an_end() {
     }
 }
 
+/// Counts what is read.
+struct Counting(NodeMap, usize);
+
+impl NodeReader for Counting {
+    fn read(&mut self, key: NodeKey, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        self.1 += 1;
+        self.0.read(key, out)
+    }
+
+    fn read_legacy(&mut self, hash: &Hash, out: &mut Vec<u8>) -> Result<bool, ReadError> {
+        self.1 += 1;
+        self.0.read_legacy(hash, out)
+    }
+}
+
+#[test]
+fn a_circle_of_records_is_noticed_long_before_it_fills_the_memory_that_there_is() {
+    let (nodes, claim) = sound(Kind::Current, &mut Random(44));
+    let count = places(&nodes).len();
+    for at in inner_nodes(&nodes) {
+        // Below itself the whole tree again, and again.
+        let damaged = change_inner(&nodes, at, |node| (node.4, node.5) = (claim.at, claim.at));
+        let mut reader = Counting(damaged, 0);
+        prove(&mut reader, claim, BUDGETS[0], &mut |_| true).unwrap_err();
+        assert!(reader.1 <= 2 * count, "{} reads of {count} nodes", reader.1);
+    }
+}
+
 #[test]
 fn a_legacy_child_that_is_not_there_is_missing_by_its_name_when_proving_and_when_cutting() {
     for sound in sounds(39) {
@@ -305,6 +336,25 @@ fn a_child_newer_than_its_parent_is_refused_however_small_the_pieces() {
 }
 
 #[test]
+fn cutting_refuses_a_leaf_that_is_another_sizes_that_do_not_add_up_and_more_leaves_than_can_be_numbered() {
+    let (mut nodes, claim) = Made::leaf(1, "a").records_as(Kind::Current);
+    cut(&mut nodes, claim, 0, 1).unwrap();
+    let other = Claim { hash: Hash([1; 32]), ..claim };
+    assert!(matches!(cut(&mut nodes, other, 0, 1), Err(ProveError::HashMismatch { .. })));
+    let with_size = |size: u64| {
+        let Made::Inner { version, height, key, left, right, .. } = Made::of(&["a", "b", "c", "d"]) else { panic!() };
+        Made::Inner { version, height, size, key, left, right }.records_as(Kind::Current)
+    };
+    for size in [3, 5, 1 << 31, 1 << 32] {
+        let (mut nodes, claim) = with_size(size);
+        assert!(matches!(cut(&mut nodes, claim, 0, 1), Err(ProveError::Shape { .. })), "{size}");
+    }
+    // A tree that is one chunk is not opened when it is cut.
+    let (mut nodes, claim) = with_size((1 << 31) + 1);
+    assert!(matches!(cut(&mut nodes, claim, 0, u64::MAX), Err(ProveError::Shape { .. })));
+}
+
+#[test]
 fn an_inner_node_is_never_taken_for_its_own_child() {
     // The hash of a node that is its own child cannot be found, but its record can claim to have one.
     let mut nodes = NodeMap::default();
@@ -334,6 +384,17 @@ fn restored(nodes: &NodeMap, claim: Claim, budget: usize) -> Result<BTreeMap<Nod
     Ok(records)
 }
 
+/// The same, handed on as records in the order of SC, most of which are the source's own bytes.
+fn as_records(nodes: &NodeMap, claim: Claim) -> BTreeMap<NodeKey, Vec<u8>> {
+    let mut forest = Forest::default();
+    assert_eq!(forest.read(&mut nodes.clone(), &[claim], BUDGETS[0]).unwrap(), Fit::Whole);
+    let (mut stream, mut records) = (forest.records(&[0]).unwrap(), BTreeMap::new());
+    while let Some((at, record)) = stream.next() {
+        records.insert(at, record.to_vec());
+    }
+    records
+}
+
 /// Go reads integers that are longer than they need to be, and writes none.
 #[test]
 fn overlong_integers_in_any_record_come_out_as_short_as_they_can_be_or_are_refused() {
@@ -353,6 +414,7 @@ fn overlong_integers_in_any_record_come_out_as_short_as_they_can_be_or_are_refus
                 *record_of(&mut damaged, at) = overlong;
                 let found = BUDGETS.map(|budget| restored(&damaged, sound.1, budget).ok());
                 assert_eq!(found[0].is_some(), found[1].is_some(), "node {at}, byte {position}");
+                assert!(found[0].is_none() || as_records(&damaged, sound.1) == wanted, "node {at}, byte {position}");
                 match &found[0] {
                     Some(records) => {
                         assert!(*records == wanted && found[1].as_ref() == Some(records), "node {at}, byte {position}")

@@ -7,8 +7,8 @@ use super::{
 use crate::support::random::Random;
 use std::sync::Arc;
 use storeshift::{
-    model::Version,
-    root_store::{RootStore, StoreError},
+    model::{CommitInfo, Version},
+    root_store::{ChangeSet, RootStore, StoreError},
     target::{MemoryCommitment, MemoryStorage, Outage},
 };
 
@@ -82,6 +82,69 @@ fn a_store_that_dies_at_any_write_has_every_acknowledged_version_and_goes_on() {
             }
             assert!(writes > BLOCKS, "{writes} writes");
         }
+    }
+}
+
+#[test]
+fn what_a_commit_that_died_left_is_gone_though_another_block_came_in_its_place() {
+    for (seed, which) in (0..4).flat_map(|seed| [(seed, 1), (seed, 2)]) {
+        let chain = chain(seed);
+        for writes in 0.. {
+            let world = World::all()[which].clone();
+            let store = world.open(&Outage::never(), plain()).unwrap();
+            let mut other = Chain::default();
+            for set in chain.sets.values().take(5) {
+                store.commit(set.clone()).unwrap();
+                other.commit(set.clone());
+            }
+            drop(store);
+            let died = match world.open(&Outage::after(writes), plain()) {
+                Ok(store) => store.commit(chain.sets[&Version(6)].clone()).is_err(),
+                Err(_) => true,
+            };
+            let store = world.open(&Outage::never(), plain()).unwrap();
+            if store.latest().unwrap().version == Version(5) {
+                let nothing = Arc::new(ChangeSet::default());
+                other.commit(nothing.clone());
+                store.commit(nothing).unwrap();
+                other.is_held_by(&store, Version(1));
+                drop(store);
+                world.has_nothing_left_over(&other, Version(1));
+            }
+            if !died {
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn a_tree_that_is_not_the_one_its_commit_info_says_is_not_committed_on() {
+    let chain = (0..).map(chain).find(|chain| {
+        let [before, last, next] = [5, 6, 7].map(|version| &chain.infos[&Version(version)]);
+        let names = |info: &CommitInfo| info.stores.iter().map(|store| store.name.clone()).collect::<Vec<_>>();
+        names(before) == names(last) && names(last) == names(next) && before.app_hash() != last.app_hash()
+    });
+    let chain = chain.unwrap();
+    for world in World::all() {
+        let store = world.open(&Outage::never(), plain()).unwrap();
+        chain.sets.values().take(6).for_each(|set| drop(store.commit(set.clone()).unwrap()));
+        drop(store);
+        let mut info = chain.infos[&Version(5)].clone();
+        info.version = Version(6);
+        info.stores.iter_mut().for_each(|store| store.version = Version(6));
+        match &world {
+            World::Rootmulti(database) => {
+                drop(database.pairs().insert(b"s/6".to_vec(), storeshift::source::commit_info::encode(&info)));
+            }
+            World::V2(sc, _) => {
+                drop(sc.data().infos.insert(info.version, storeshift::target::commit_info::encode(&info)));
+            }
+        }
+        // It may be refused at once.
+        let Ok(store) = world.open(&Outage::never(), plain()) else { continue };
+        let refused = store.commit(chain.sets[&Version(7)].clone());
+        assert!(matches!(refused, Err(StoreError::Damaged(_))), "{refused:?}");
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::writer::{self, batch, log};
 use crate::source::leveldb::{DIALECT, open};
-use crate::source::lsm::log::{BLOCK, Record, Records};
+use crate::source::lsm::log::{BLOCK, HEADER, Record, Records};
 use crate::source::lsm::replay::{Logs, Replayed, replay};
 use crate::source::lsm::{LsmError, Options};
 
@@ -56,6 +56,17 @@ fn a_flipped_byte_anywhere_never_passes() {
         let (read, end) = read_all(&bad);
         assert!(read.len() < 4 && end != Ok(Record::End), "{at}");
     }
+}
+
+#[test]
+fn zeros_amid_a_log_are_damage_and_not_its_end() {
+    let records: Vec<Vec<u8>> = (1..4).map(|n| vec![n; 100]).collect();
+    let mut bad = log(&records);
+    let second = HEADER + 100;
+    bad[second..2 * second].fill(0);
+    let (read, end) = read_all(&bad);
+    assert_eq!(read[..], records[..1]);
+    assert!(end.is_err(), "{end:?}");
 }
 
 fn replay_all(paths: &[PathBuf], limit: u64) -> Result<Replayed, LsmError> {
