@@ -83,7 +83,8 @@ fn a_target_is_reached_through_links_and_an_abort_leaves_the_link() {
     symlink(&real, home.path().join("target")).unwrap();
     for through in ["way/deep", "target", "way/../target"] {
         fs::create_dir_all(&real).unwrap();
-        let mut args = Job::of(SMALL.0, SMALL.1).args("run", &["--no-switch"]);
+        let job = Job::of(SMALL.0, SMALL.1);
+        let mut args = job.args("run", &["--no-switch"]);
         args[2] = text(&home.path().join(through)).to_owned();
         storeshift(&args).expect(0, &[]);
         storeshift(&["abort", "--target", &args[2]]).expect(0, &[]);
@@ -93,10 +94,10 @@ fn a_target_is_reached_through_links_and_an_abort_leaves_the_link() {
     }
     // The same target by two names: it is one job.
     let mut job = Job::of(SMALL.0, SMALL.1);
-    job.dir = home;
+    job.at = Some(home.path().join("target"));
     job.run(&["--no-switch"]).expect(0, &[]);
     let mut args = job.args("run", &[]);
-    args[2] = text(&job.dir.path().join("way/deep")).to_owned();
+    args[2] = text(&home.path().join("way/deep")).to_owned();
     storeshift(&args).expect(0, &[]);
     is_whole(&job, "by two names");
 }
