@@ -19,7 +19,7 @@ GO_MODULES = wl v0 v1 v2
 help:
 	@echo "make demo     migrate a small bundled database, kill it half-way, resume, verify"
 	@echo "make test     everything that must hold: format, lints, documentation, all tests"
-	@echo "make proof    what PROOF.md counts, scaled down: power cuts, kills, damage, planted bugs, fuzzing (half an hour)"
+	@echo "make proof    what PROOF.md counts, scaled down: power cuts, kills, damage, planted bugs, fuzzing"
 	@echo "make bench    side by side with the Go migration, curves, limits, reads, a picture (15 minutes the first time)"
 	@echo "make bench-large   the same with ten million keys too"
 	@echo "make bench-live    a chain that commits beside its migration, the commit that switches, a thousand switches (20 minutes)"
