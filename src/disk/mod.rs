@@ -8,10 +8,12 @@
 //! Disks are found by path, and not handed from function to function, because a path is all that everything that writes has in common.
 
 mod file;
+mod kind;
 mod mount;
 mod real;
 
 pub use file::{Appender, DiskFile};
+pub use kind::kind;
 pub use mount::{Mounted, mount};
 pub use real::Real;
 
@@ -151,6 +153,30 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 /// As there.
 pub fn remove(path: &Path) -> io::Result<()> {
     at(path).remove(path)
+}
+
+/// As [`Disk::remove`], where it is there; whether it was.
+///
+/// # Errors
+/// As there.
+pub fn clear(path: &Path) -> io::Result<bool> {
+    if_there(remove(path))
+}
+
+/// As [`Disk::remove_all`], where it is there; whether it was.
+///
+/// # Errors
+/// As there.
+pub fn clear_all(path: &Path) -> io::Result<bool> {
+    if_there(remove_all(path))
+}
+
+fn if_there(removed: io::Result<()>) -> io::Result<bool> {
+    match removed {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// As [`Disk::remove_directory`].

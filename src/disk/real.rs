@@ -21,10 +21,7 @@ impl Disk for Real {
         let mut options = OpenOptions::new();
         options.read(true).write(true).mode(FILE);
         if making == Making::Anew {
-            match fs::remove_file(path) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
+            super::if_there(self.remove(path))?;
         }
         Ok(Box::new(options.create_new(true).open(path)?))
     }

@@ -167,12 +167,8 @@ pub fn change(directory: &Path, change: impl FnOnce(&mut Control)) -> Result<Con
     text.push(b'\n');
     let text = seal::sealed(text);
     let temporary = directory.join("control.json.new");
-    // A file of that name that a crash left would keep its owner and mode.
-    match disk::remove(&temporary) {
-        Err(found) if found.kind() != io::ErrorKind::NotFound => return Err(error("replace")(found)),
-        _ => {}
-    }
-    disk::write(&temporary, Making::New, &text).map_err(error("write"))?;
+    // Anew: a file of that name that a crash left would keep its owner and mode.
+    disk::write(&temporary, Making::Anew, &text).map_err(error("write"))?;
     disk::rename(&temporary, &path).and_then(|()| disk::sync(directory)).map_err(error("replace"))?;
     Ok(control)
 }

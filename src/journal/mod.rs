@@ -86,12 +86,7 @@ impl Journal {
         let path = directory.join(FILE);
         let temporary = directory.join("journal.redb.new");
         let io = |doing| move |source| JournalError::Io { path: directory.join(FILE), doing, source };
-        if let Err(error) = disk::remove(&temporary)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            return Err(io("remove what is left of")(error));
-        }
-        let file = disk::make(&temporary, Making::New).map_err(io("create"))?;
+        let file = disk::make(&temporary, Making::Anew).map_err(io("create"))?;
         let database = on_file(&temporary, file)?;
         Journal::born(&database, job, state)?;
         database.close().map_err(|error| open_error(&temporary, error))?;
@@ -415,11 +410,9 @@ impl Journal {
         let Some(directory) = directory else { return Ok(()) };
         database.close().map_err(|error| open_error(&directory, error))?;
         let beside = ["status.json", "status.json.new", "switch.json", "switch.json.new"];
-        let remove = |name: &str| match disk::remove(&directory.join(name)) {
-            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
-                Err(JournalError::Io { path: directory.join(name), doing: "remove", source })
-            }
-            _ => Ok(()),
+        let remove = |name: &str| {
+            let path = directory.join(name);
+            disk::clear(&path).map(drop).map_err(|source| JournalError::Io { path, doing: "remove", source })
         };
         beside.into_iter().chain(control::FILES).try_for_each(remove)?;
         // Durable before the journal goes: the next job in this place would take up what was asked of this one.

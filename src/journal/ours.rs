@@ -4,10 +4,11 @@
 //! which a process would wait for ever; a directory. The control file has its own rule, see [`super::control`].
 
 use super::JournalError;
+use crate::disk;
 use std::{
     fs::{self, File, FileType, OpenOptions},
     io,
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    os::unix::fs::OpenOptionsExt as _,
     path::Path,
 };
 
@@ -35,22 +36,10 @@ pub(super) fn check(directory: &Path) -> Result<(), JournalError> {
 fn look(path: &Path, what: &str, is_right: impl Fn(&FileType) -> bool) -> Result<(), JournalError> {
     match fs::symlink_metadata(path).map(|meta| meta.file_type()) {
         Ok(kind) if !is_right(&kind) => {
-            let what = format!("is {}, where {what} belongs", name(kind));
+            let what = format!("is {}, where {what} belongs", disk::kind(kind));
             Err(JournalError::Foreign { path: path.to_owned(), what })
         }
         _ => Ok(()),
-    }
-}
-
-/// A kind of file in words.
-fn name(kind: FileType) -> &'static str {
-    match () {
-        () if kind.is_symlink() => "a symbolic link",
-        () if kind.is_dir() => "a directory",
-        () if kind.is_file() => "a file",
-        () if kind.is_fifo() => "a pipe",
-        () if kind.is_socket() => "a socket",
-        () => "a device",
     }
 }
 
@@ -58,7 +47,7 @@ fn name(kind: FileType) -> &'static str {
 pub(super) fn open(path: &Path) -> io::Result<File> {
     let file = guarded(OpenOptions::new().read(true), path)?;
     let kind = file.metadata()?.file_type();
-    if kind.is_file() { Ok(file) } else { Err(io::Error::other(format!("it is {}", name(kind)))) }
+    if kind.is_file() { Ok(file) } else { Err(io::Error::other(format!("it is {}", disk::kind(kind)))) }
 }
 
 /// Opens with these options, and neither follows a link nor waits at a pipe.

@@ -98,16 +98,13 @@ impl SwitchRequest {
     /// The file could not be removed.
     pub fn remove(directory: &Path) -> Result<(), JournalError> {
         ours::check(directory)?;
+        let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
+        let mut any = false;
         for name in ["switch.json.new", NAME] {
-            let path = directory.join(name);
-            match disk::remove(&path) {
-                Err(source) if source.kind() != io::ErrorKind::NotFound => {
-                    return Err(JournalError::Io { path, doing: "remove", source });
-                }
-                _ => {}
-            }
+            any |= disk::clear(&directory.join(name)).map_err(error("remove"))?;
         }
-        Ok(())
+        // Synced, or a power cut brings back what the operator was told is taken back.
+        if any { disk::sync(directory).map_err(error("sync")) } else { Ok(()) }
     }
 }
 

@@ -9,8 +9,7 @@ use super::{
 };
 use crate::disk;
 use std::{
-    fs::{self, FileType},
-    os::unix::fs::FileTypeExt as _,
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -62,7 +61,7 @@ impl Place {
 
 fn check_directory(path: &Path) -> Result<(), TargetError> {
     match fs::symlink_metadata(path).map(|meta| meta.file_type()) {
-        Ok(kind) if !kind.is_dir() => Err(foreign(path, format!("is {}, where a directory belongs", name(kind)))),
+        Ok(kind) if !kind.is_dir() => Err(foreign(path, format!("is {}, where a directory belongs", disk::kind(kind)))),
         _ => Ok(()),
     }
 }
@@ -77,7 +76,7 @@ fn check_tree(directory: PathBuf) -> Result<(), TargetError> {
             match entry.file_type() {
                 Ok(kind) if kind.is_dir() => left.push(entry.path()),
                 Ok(kind) if !kind.is_file() => {
-                    return Err(foreign(&entry.path(), format!("is {}, where a file belongs", name(kind))));
+                    return Err(foreign(&entry.path(), format!("is {}, where a file belongs", disk::kind(kind))));
                 }
                 _ => {}
             }
@@ -88,18 +87,6 @@ fn check_tree(directory: PathBuf) -> Result<(), TargetError> {
 
 fn foreign(path: &Path, what: String) -> TargetError {
     TargetError::Foreign { path: path.to_owned(), what }
-}
-
-/// A kind of file in words.
-fn name(kind: FileType) -> &'static str {
-    match () {
-        () if kind.is_symlink() => "a symbolic link",
-        () if kind.is_dir() => "a directory",
-        () if kind.is_file() => "a file",
-        () if kind.is_fifo() => "a pipe",
-        () if kind.is_socket() => "a socket",
-        () => "a device",
-    }
 }
 
 #[cfg(test)]

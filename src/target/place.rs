@@ -184,11 +184,7 @@ fn is_empty(directory: &Path) -> Result<bool, TargetError> {
 }
 
 fn remove(directory: &Path) -> Result<(), TargetError> {
-    match disk::remove_all(directory) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(io_error(directory, "remove")(error)),
-    }
+    disk::clear_all(directory).map(drop).map_err(io_error(directory, "remove"))
 }
 
 fn sync(path: &Path) -> Result<(), TargetError> {

@@ -13,9 +13,12 @@ mod twins;
 
 use crate::support::random::seed;
 use explorer::{Effort, Figures, explore};
+use images::{Damage, Reel};
 use job::{Ending, Job};
-use std::path::Path;
+use recorder::{Recorder, Tree};
+use std::{path::Path, sync::Arc};
 use store::Alone;
+use storeshift::{disk, journal::SwitchRequest};
 use story::{Recording, Story, Tale};
 use trail::Checkpoints;
 
@@ -84,4 +87,20 @@ fn whatever_it_leaves_of_a_store_on_v2_every_acknowledged_version_is_there_with_
     let effort = Effort { drawn: 0, doubles_drawn: 0, ..effort() };
     let figures = tell(&Alone::new(seed(73)), Alone::record, effort);
     assert!(figures.distinct > 200 && figures.double_images > 20, "{figures:?}");
+}
+
+#[test]
+fn a_request_to_switch_that_was_taken_back_does_not_come_back() {
+    let place = place();
+    let recorder = Recorder::new(place.path());
+    let mounted = disk::mount(place.path(), Arc::new(recorder.clone()));
+    SwitchRequest::new(1, None).write(place.path()).unwrap();
+    SwitchRequest::remove(place.path()).unwrap();
+    drop(mounted);
+    let (base, ops) = (Tree::empty(), recorder.ops());
+    let mut reel = Reel::new(&base, &[], &ops);
+    while reel.step() {}
+    for damage in [Damage::Nothing, Damage::All] {
+        assert_eq!(reel.image(damage).tree.find(Path::new("switch.json")), None, "{damage:?}");
+    }
 }

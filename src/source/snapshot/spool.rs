@@ -85,10 +85,7 @@ impl Part {
 impl Writer {
     /// Begins a spool; whatever is in the directory is removed.
     pub fn create(directory: &Path) -> Result<Writer, At> {
-        match disk::remove_all(directory) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(at(directory, "remove")(error)),
-            _ => {}
-        }
+        disk::clear_all(directory).map_err(at(directory, "remove"))?;
         disk::make_directories(directory).map_err(at(directory, "create"))?;
         Ok(Writer { directory: directory.to_owned(), written: Vec::new(), current: None, scratch: Vec::new() })
     }
