@@ -16,6 +16,7 @@ mod database;
 pub mod dialect;
 pub mod edit;
 pub mod error;
+mod file;
 pub mod filter;
 pub mod footer;
 mod iter;

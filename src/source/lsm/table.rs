@@ -1,13 +1,12 @@
 //! Owns one opened table file: footer, index block and filter in memory, data blocks read
 //! by position. Hands blocks to the cursor (through the cache) and to the iterator.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use super::block::{Block, Spot};
 use super::dialect::{Dialect, Meta};
 use super::error::{Fault, LsmError, Malformed};
+use super::file::TableFile;
 use super::filter::{self, Filter};
 use super::footer::{BLOCK_TRAILER, Handle, Shape};
 use super::key::{DELETE, Kind, PUT};
@@ -19,7 +18,7 @@ use super::version::Table as Entry;
 pub(crate) struct Table {
     pub(crate) path: PathBuf,
     pub(crate) number: u64,
-    file: File,
+    file: TableFile,
     /// End of what can be blocks: the file without its footer.
     limit: u64,
     shape: Shape,
@@ -35,10 +34,10 @@ impl Table {
     /// Opens a table read-only and reads footer, metaindex, properties, filter, index.
     pub(crate) fn open(entry: &Entry, dialect: &Dialect) -> Result<Table, LsmError> {
         let path = entry.path.as_path();
-        let file = File::open(path).map_err(|e| LsmError::io(path, e))?;
+        let file = TableFile::open(path).map_err(|e| LsmError::io(path, e))?;
         let at = entry.size.saturating_sub(dialect.footer_bytes as u64);
         let mut tail = vec![0; (entry.size - at) as usize];
-        file.read_exact_at(&mut tail, at).map_err(|e| LsmError::io(path, e))?;
+        file.read(&mut tail, at).map_err(|e| LsmError::io(path, e))?;
         let footer = (dialect.footer)(&tail, entry.size).map_err(|e| e.within(path, at))?;
         let mut table = Table {
             path: path.to_path_buf(),
@@ -121,7 +120,12 @@ impl Table {
 
     /// Fills `raw` from the file at `offset`.
     pub(crate) fn read(&self, raw: &mut [u8], offset: u64) -> Result<(), LsmError> {
-        self.file.read_exact_at(raw, offset).map_err(|e| LsmError::io(&self.path, e))
+        self.file.read(raw, offset).map_err(|e| LsmError::io(&self.path, e))
+    }
+
+    /// As [`Table::read`], of more than the block that is wanted now.
+    pub(crate) fn read_ahead(&self, raw: &mut [u8], offset: u64) -> Result<(), LsmError> {
+        self.file.read_ahead(raw, offset).map_err(|e| LsmError::io(&self.path, e))
     }
 
     /// End of what can be blocks.

@@ -49,7 +49,12 @@ impl Window {
             if self.data.len() < read {
                 self.data.resize(read, 0);
             }
-            table.read(self.data.get_mut(..read).unwrap_or(&mut []), handle.offset)?;
+            let data = self.data.get_mut(..read).unwrap_or(&mut []);
+            if read as u64 > size {
+                table.read_ahead(data, handle.offset)?;
+            } else {
+                table.read(data, handle.offset)?;
+            }
             (self.offset, self.filled) = (handle.offset, read);
         }
         let at = (handle.offset - self.offset) as usize;
