@@ -6,7 +6,7 @@ use crate::{
     error::Error,
     journal::{EventRecord, Job},
     machine::State,
-    migrator::{Estimate, Migrator, Outcome, Returned, Status, Switch, verify::Findings},
+    migrator::{Estimate, Migrator, Outcome, Returned, Status, Switch, guard, verify::Findings},
     model::{Manifest, Version},
     plan::{Parts, Paths, Plan},
     source::checkpoint::Checkpoint,
@@ -174,6 +174,13 @@ pub fn outcome(outcome: &Outcome, last: &Status, paths: &Paths) {
     if last.following.is_some() {
         if let Outcome::Done { .. } = outcome {
             println!("{AFTER}");
+            if guard::is_placed(&paths.source) {
+                println!(
+                    "What store/v1 holds is untouched. Where its engine looks for its lock is a directory now, so that no node is started on it\n\
+                     by mistake."
+                );
+                return;
+            }
         }
     } else if last.checkpoint.is_some() {
         println!("The node went on meanwhile: what it has committed since the checkpoint is not in the target.");

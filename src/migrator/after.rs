@@ -6,6 +6,7 @@
 use super::{
     Recorder,
     entrance::enter_still,
+    guard,
     open::{built_in, no_job, open_engines},
     paths::{resolve, resolved},
 };
@@ -42,6 +43,10 @@ pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, E
     let mut recorder = Recorder::new(journal)?;
     // An earlier call may have been killed after it had recorded.
     show(&place, recorder.state());
+    if matches!(recorder.state().phase, Phase::Aborted) && guard::is_placed(&paths.source) {
+        // As a call that was killed after it had recorded left it: store/v1 is of record.
+        lift(&paths.source)?;
+    }
     let switched = switched(recorder.state())?;
     let blocked =
         |what: String, advice: &str| Error::Blocked { what, advice: format!("Nothing was changed. {advice}") };
@@ -124,9 +129,22 @@ pub fn back(paths: &Paths, consented: u64, tuning: Tuning) -> Result<Returned, E
         ));
     }
     recorder.record(&Event::Returned, &Writes::Nothing)?;
-    drop((target, source, standstill));
+    drop((target, source));
     show(&place, recorder.state());
+    // Only now: before, a node must not start on it.
+    lift(&paths.source)?;
+    drop(standstill);
     Ok(Returned { switched, tip, lost })
+}
+
+fn lift(source: &Path) -> Result<(), Error> {
+    guard::lift(source).map_err(|error| Error::Blocked {
+        what: format!(
+            "store/v1 in {} is the store of record again, but what keeps nodes from being started on it could not be removed: {error}",
+            source.display()
+        ),
+        advice: "Nothing is lost. Remove the directory LOCK in it, rename LOCK.node to LOCK, and start the node.".to_owned(),
+    })
 }
 
 /// Rules out that the chain is given back. Repeatable. Returns the version at which the switch was.

@@ -139,6 +139,9 @@ fn followed_and_switched(backend: &'static str, more: &[&str], upgrade: Option<u
     assert_eq!(version, last, "what the node committed last is lost: {}{}", run.out, run.err);
     storeshift(&["verify", "--target", text(&job.target)]).expect(0, &["The target is sound"]);
     nothing_of_ours(&job.source);
+    // Whoever restarts a node that has stopped restarts it on store/v1.
+    let refused = Writer::refused(&job.source.with_file_name(""), backend, &NODE);
+    assert!(refused.contains("LOCK"), "{refused}");
     assert!(!job.target.join("checkpoint").exists());
     assert_eq!(job.status().unwrap()["following"]["behind"], 0);
     go_goes_on(&job.target, version, upgrade);
@@ -354,12 +357,19 @@ fn after_the_switch_the_chain_is_given_back_unless_that_was_ruled_out_or_somethi
             ran(&mut job.command(&[])).expect(0, &["is the store of record"]);
             continue;
         }
-        // A node that was started on store/v1 by mistake is in the way.
+        // A node that is started on store/v1 by mistake does not start; one that was made to is in the way.
+        let refused = Writer::refused(&home, "goleveldb", &NODE);
+        assert!(refused.contains("LOCK"), "{refused}");
+        let readme = std::fs::read_to_string(job.source.join("LOCK/README")).unwrap();
+        assert!(readme.contains("since version 50") && readme.contains(target), "{readme}");
+        std::fs::remove_dir_all(job.source.join("LOCK")).unwrap();
+        std::fs::rename(job.source.join("LOCK.node"), job.source.join("LOCK")).unwrap();
         let mistaken = Writer::start(&home, "goleveldb", &NODE);
         mistaken.hash(52);
         storeshift(&back).expect(4, &["a process has", "which is not of record"]);
         mistaken.end();
         storeshift(&back).expect(0, &["is the store of record again"]);
+        Writer::start(&home, "goleveldb", &[&NODE[..], &["-halt", "55"]].concat()).ended();
         ran(&mut job.command(&[])).expect(4, &["aborted"]);
         storeshift(&["abort", "--target", target]).expect(0, &["Aborted"]);
         assert!(!job.target.exists());

@@ -80,6 +80,15 @@ impl Writer {
         Writer { child, stdin, said, listener, home: home.to_owned(), backend }
     }
 
+    /// Starts it where it cannot start, and returns what it says.
+    pub fn refused(home: &Path, backend: &str, more: &[&str]) -> String {
+        let mut command = Command::new(go::programs().unwrap().join("livev1"));
+        command.args(["-out", text(home), "-backend", backend]).args(more).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        assert!(!output.status.success(), "it started");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
     pub fn database(&self) -> PathBuf {
         self.home.join("application.db")
     }
@@ -113,7 +122,16 @@ impl Writer {
         self.listener.join().unwrap();
         let said = self.said.0.lock().unwrap();
         let (version, hash) = said.hashes.last_key_value().unwrap();
-        assert_eq!(reopen(self.backend, &self.home), (*version, hash.clone()));
+        // A copy: the database itself may be switched right now, and is guarded after that.
+        let (copy, database) = (scratch(), self.home.join("application.db"));
+        fs::create_dir(copy.path().join("application.db")).unwrap();
+        for entry in fs::read_dir(&database).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            if !name.starts_with("LOCK") {
+                fs::copy(database.join(&name), copy.path().join("application.db").join(&name)).unwrap();
+            }
+        }
+        assert_eq!(reopen(self.backend, copy.path()), (*version, hash.clone()));
         (*version, said.slowest)
     }
 }

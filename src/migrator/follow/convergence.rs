@@ -17,13 +17,13 @@ struct Sighting {
 
 /// Sightings of one epoch.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Convergence {
+pub(crate) struct Convergence {
     seen: VecDeque<Sighting>,
 }
 
 /// Which way the lag goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Trend {
+pub(crate) enum Trend {
     /// Too few sightings to tell.
     Unknown,
     /// The lag is as small as it gets.
@@ -36,7 +36,7 @@ pub(super) enum Trend {
 
 /// What follows from the sightings.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Outlook {
+pub(crate) struct Outlook {
     /// Versions that the chain had committed and the target had not applied.
     pub behind: u64,
     /// Versions a second that the chain commits.
@@ -56,6 +56,18 @@ impl Convergence {
             self.seen.pop_front();
         }
         self.seen.push_back(Sighting { seconds, tip, applied });
+    }
+
+    /// What follows with this sighting more, which is kept if the last one is older than a second: versions may be applied faster than
+    /// that tells anything.
+    pub fn with(&mut self, seconds: f64, tip: u64, applied: u64) -> Outlook {
+        let mut with = self.clone();
+        with.see(seconds, tip, applied);
+        let outlook = with.outlook();
+        if self.seen.back().is_none_or(|last| seconds - last.seconds >= 1.0) {
+            *self = with;
+        }
+        outlook
     }
 
     /// What follows.
@@ -116,6 +128,19 @@ mod tests {
         assert_eq!(after(&[(0.0, 10, 5), (1.0, 20, 8)]).trend, Trend::Close);
         assert_eq!(after(&[(0.0, 1000, 5)]).trend, Trend::Unknown);
         assert_eq!(after(&[]).trend, Trend::Unknown);
+    }
+
+    #[test]
+    fn sightings_within_a_second_count_now_and_are_not_kept() {
+        let mut convergence = Convergence::default();
+        assert_eq!(convergence.with(0.0, 1000, 0).trend, Trend::Unknown);
+        for tenth in 1..10 {
+            let outlook = convergence.with(f64::from(tenth) / 10.0, 1000, 10 * tenth as u64);
+            assert_eq!((outlook.behind, outlook.trend), (1000 - 10 * tenth as u64, Trend::Shrinking));
+            assert_eq!(convergence.seen.len(), 1);
+        }
+        assert_eq!(convergence.with(2.0, 1200, 100).trend, Trend::Growing);
+        assert_eq!(convergence.seen.len(), 2);
     }
 
     #[test]

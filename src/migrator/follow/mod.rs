@@ -12,6 +12,7 @@ mod report;
 use super::{
     chain::{Chain, Fencing, Moment, Turn},
     entrance::{Entered, enter, enter_still},
+    guard,
     reading::missing,
 };
 use crate::{
@@ -26,7 +27,8 @@ use crate::{
         checkpoint::{Standstill, Trail},
     },
 };
-use convergence::{Convergence, Trend};
+pub(crate) use convergence::Convergence;
+use convergence::Trend;
 use keeper::{Keeper, Kept};
 use std::{
     collections::BTreeMap,
@@ -400,6 +402,14 @@ impl Chain for Followed {
         });
         if let Err(error) = SwitchRequest::remove(&self.journal) {
             tracing::warn!(%error, "the request to switch could not be removed; it is done");
+        }
+        // The database is still locked. Whoever restarts nodes that have stopped is about to restart this one.
+        let why = format!(
+            "store/v1 is not of record since version {version}: the chain goes on with store/v2 in {}.",
+            self.paths.target.display()
+        );
+        if let Err(error) = guard::place(&self.paths.source, &why) {
+            tracing::warn!(%error, "the store/v1 database is not guarded: take care that no node is started on it");
         }
     }
 

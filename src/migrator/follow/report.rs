@@ -56,7 +56,7 @@ pub struct Switch {
 }
 
 impl Following {
-    pub(super) fn set(&mut self, tip: u64, outlook: &Outlook) {
+    pub(crate) fn set(&mut self, tip: u64, outlook: &Outlook) {
         self.tip = self.tip.max(tip);
         self.behind = outlook.behind;
         self.chain_versions_per_second = outlook.chain;
