@@ -1,17 +1,19 @@
 //! The chain of the node that has the migration in its own process, as the migration sees it.
 //!
-//! Owns the rules between commits and migration. A commit hands over that there is a new version and nothing else, without waiting: what
-//! it changed is read back from the trees of store/v1, where that costs less than to replay it and needs no memory. Those versions are
-//! held from being pruned until they are applied, and no longer than the budget says.
+//! Owns the rules between commits and migration. A commit hands over that there is a new version, without waiting: what it changed is
+//! read back from the trees of store/v1, where that costs less than to replay it and needs no memory. (The last few change sets are kept
+//! besides, for the trees that are made warm.) Those versions are held from being pruned until they are applied, and no longer than the
+//! budget says.
 
+use super::warming::{Recent, Warming};
 use crate::{
     error::Error,
     migrator::{
-        Following,
+        Convergence, Following,
         chain::{Chain, Fencing, Moment, Turn},
     },
     model::{CommitInfo, Version},
-    root_store::{ChangeSet, Hold, Layout, Observer, RootStore, StoreError, V2Layout},
+    root_store::{ChangeSet, FormerTrees, Hold, Layout, Observer, RootStore, StoreError, V2Layout, WarmTrees},
     target::Target,
 };
 use std::{
@@ -30,7 +32,6 @@ const MOMENT: Duration = Duration::from_millis(50);
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the thread that commits, the job, and whoever steers them have in common.
-#[derive(Debug)]
 pub(super) struct Shared {
     /// Whether to switch once everything is applied.
     pub switch: AtomicBool,
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub held_versions: Option<u64>,
     /// Nanoseconds that the slowest commit took since somebody looked.
     pub slowest: AtomicU64,
+    /// What the last commits changed.
+    pub recent: Recent,
     /// Versions that the job still needs are held.
     held: Mutex<Option<Hold>>,
     /// Wakes the attempt that waits for the chain.
@@ -48,6 +51,8 @@ pub(super) struct Shared {
     pub keep: AtomicBool,
     /// The versions held have become too many.
     pub overrun: AtomicBool,
+    /// The trees of store/v1, after the switch.
+    pub former: Mutex<Option<FormerTrees>>,
     report: Arc<Mutex<Following>>,
 }
 
@@ -58,10 +63,12 @@ impl Shared {
             max_pause,
             held_versions,
             slowest: AtomicU64::new(0),
+            recent: Recent::default(),
             held: Mutex::new(None),
             wake: Mutex::new(None),
             keep: AtomicBool::new(false),
             overrun: AtomicBool::new(false),
+            former: Mutex::new(None),
             report: Arc::default(),
         }
     }
@@ -94,7 +101,8 @@ pub(super) struct Watcher {
 }
 
 impl Observer for Watcher {
-    fn committed(&self, version: Version, _: &Arc<ChangeSet>, _: &Arc<CommitInfo>) {
+    fn committed(&self, version: Version, changes: &Arc<ChangeSet>, _: &Arc<CommitInfo>) {
+        self.shared.recent.add(version, changes);
         if let Ok(wake) = self.shared.wake.try_lock()
             && let Some(wake) = wake.as_ref()
         {
@@ -127,6 +135,11 @@ pub(super) struct Embedded {
     woken: Receiver<()>,
     /// SC and SS as the chain will have them.
     layout: Option<Arc<V2Layout>>,
+    convergence: Convergence,
+    began: Instant,
+    /// Its trees, in memory.
+    warming: Warming,
+    warm: Option<WarmTrees>,
     /// Whether there will be trees for it to go on with.
     has_trees: bool,
     /// The version of the snapshot, which is the oldest one there.
@@ -139,18 +152,30 @@ pub(super) struct Embedded {
 
 impl Embedded {
     pub fn new(store: Arc<RootStore>, shared: Arc<Shared>, woken: Receiver<()>, has_trees: bool) -> Embedded {
-        Embedded { store, shared, woken, layout: None, has_trees, height: None, wanted: None, pace: None }
+        Embedded {
+            store,
+            shared,
+            woken,
+            layout: None,
+            convergence: Convergence::default(),
+            began: Instant::now(),
+            warming: Warming::default(),
+            warm: None,
+            has_trees,
+            height: None,
+            wanted: None,
+            pace: None,
+        }
     }
 
     fn latest(&self) -> Version {
         self.store.latest().map_or(Version(0), |info| info.version)
     }
 
-    fn note(&self, tip: Version, applied: Version, waiting: &str) {
+    fn note(&mut self, tip: Version, applied: Version, waiting: &str) {
+        let outlook = self.convergence.with(self.began.elapsed().as_secs_f64(), tip.0, applied.0);
         let mut report = self.shared.report.lock().unwrap_or_else(PoisonError::into_inner);
-        report.tip = tip.0;
-        report.behind = tip.0.saturating_sub(applied.0);
-        report.trend = "close".to_owned();
+        report.set(tip.0, &outlook);
         waiting.clone_into(&mut report.waiting);
     }
 }
@@ -170,6 +195,20 @@ impl Chain for Embedded {
                 return Ok(Turn::More);
             }
             if self.has_trees && self.shared.switch.load(Ordering::SeqCst) {
+                let go_on = || !moment.stop.is_asked() && self.shared.switch.load(Ordering::SeqCst);
+                let sc = moment.target.sc.as_deref();
+                if let Some(sc) = sc
+                    && self.warming.keep_up(&self.store, sc, &self.shared.recent, moment.applied, &go_on)
+                {
+                    // That took its time; a moment to switch in was not waited for yet.
+                    self.wanted = None;
+                    continue;
+                }
+                // Right after a commit there is the most time until the next one, which would have to wait.
+                if self.shared.recent.is_near(Instant::now()) {
+                    let _ = self.woken.recv_timeout(MOMENT);
+                    continue;
+                }
                 return Ok(Turn::Switch);
             }
             self.note(moment.applied, moment.applied, "for the chain to commit more");
@@ -228,6 +267,7 @@ impl Chain for Embedded {
         };
         let sc = target.sc.take().ok_or_else(|| broken("there are no trees".to_owned()))?;
         tracing::debug!(stage = "seal", "switching");
+        self.warm = self.warming.take(sc.as_ref(), &self.shared.recent, self.latest());
         let layout = V2Layout::at_rest(sc, target.ss.take()).map_err(|error| match error {
             // An engine that cannot be written now is tried again.
             StoreError::Target(error) => Error::Target(error),
@@ -261,17 +301,20 @@ impl Chain for Embedded {
     fn switched(&mut self, version: Version) {
         tracing::debug!(stage = "recorded", "switching");
         let layout = self.layout.take();
-        let compacts = layout.clone();
-        let switched = layout.map(|layout| self.store.switch_to(layout as Arc<dyn Layout>, true, self.height));
+        let (compacts, warm) = (layout.clone(), self.warm.take());
+        let switched = layout.map(|layout| self.store.switch_to(layout as Arc<dyn Layout>, true, self.height, warm));
         match switched {
-            Some(Ok(())) => self.note(version, version, ""),
+            Some(Ok(former)) => {
+                tracing::debug!(stage = "open", "switching");
+                self.note(version, version, "");
+                *self.shared.former.lock().unwrap_or_else(PoisonError::into_inner) = Some(former);
+            }
             // It is recorded, so store/v1 must not go on; opened anew, the store is on store/v2.
             Some(Err(error)) => {
                 self.store.break_off(format!("the switch is recorded and could not be followed: {error}"))
             }
             None => self.store.break_off("the switch is recorded without anything to go on with".to_owned()),
         }
-        tracing::debug!(stage = "open", "switching");
         // The chain goes on by now.
         if let Some(Err(error)) = compacts.map(|layout| layout.compact()) {
             tracing::warn!(%error, "store/v2 is not compacted until it is opened anew");

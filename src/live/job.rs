@@ -20,13 +20,17 @@ use crate::{
 use std::{
     sync::{Arc, Condvar, Mutex, PoisonError, atomic::Ordering},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Between two tries after something that passes, to begin with and at most.
 const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 /// Between two looks at how long commits take.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// The trees of store/v1 are dropped after the first commit without them, which is waited for so long; so many nodes at a time; and so
+/// long apart.
+const LET_GO: (Duration, usize, Duration) = (Duration::from_secs(60), 1024, Duration::from_millis(25));
 
 /// How much nicer the migration's threads are than the node's: they get a tenth of its share where both want the same core. With less, a
 /// lock of the engine that such a thread holds could be long in coming.
@@ -167,6 +171,13 @@ impl Worker {
         let watcher: Arc<dyn Observer> = Arc::new(Watcher { shared: self.shared.clone() });
         self.store.observe(watcher.clone());
         let mut end = End(&self, None, watcher);
+        end.1 = Some(self.attempts());
+        drop(end);
+        self.let_go();
+    }
+
+    /// Tries until it ends one way or another.
+    fn attempts(&self) -> Result<Outcome, Error> {
         let mut pause = PAUSES.0;
         loop {
             let ended = self.attempt();
@@ -175,19 +186,35 @@ impl Worker {
                     tracing::warn!(%error, "the migration is tried again; the chain goes on");
                     self.note(|standing| standing.trouble = Some(error.to_string()));
                 }
-                _ => {
-                    end.1 = Some(ended);
-                    return;
-                }
+                _ => return ended,
             }
-            let standing = self.standing.0.lock().unwrap_or_else(PoisonError::into_inner);
-            drop(self.standing.1.wait_timeout_while(standing, pause, |_| !self.is_over()));
+            self.rest(pause, || self.is_over());
             pause = (pause * 2).min(PAUSES.1);
             if self.is_over() {
-                end.1 = Some(ended);
-                return;
+                return ended;
             }
         }
+    }
+
+    /// Waits so long, unless it is asked to end, or `ended` says so.
+    fn rest(&self, pause: Duration, ended: impl Fn() -> bool) {
+        let standing = self.standing.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.standing.1.wait_timeout_while(standing, pause, |_| !ended()));
+    }
+
+    /// Drops the trees of store/v1: once a commit was made without them, and so slowly that those after it do not feel it.
+    fn let_go(&self) {
+        let former = self.shared.former.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(former) = former else { return };
+        let height = || self.store.latest().map(|info| info.version);
+        let (switched, began) = (height(), Instant::now());
+        while height() == switched && began.elapsed() < LET_GO.0 && !self.stop.is_asked() {
+            self.rest(LET_GO.2, || self.stop.is_asked());
+        }
+        former.dissolve(LET_GO.1, &mut || {
+            self.rest(LET_GO.2, || self.stop.is_asked());
+            !self.stop.is_asked()
+        });
     }
 
     fn is_over(&self) -> bool {

@@ -9,6 +9,7 @@
 
 mod chain;
 mod job;
+mod warming;
 
 use crate::{
     error::Error,

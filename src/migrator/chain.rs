@@ -23,6 +23,8 @@ pub struct Moment<'a> {
     pub applied: Version,
     /// The job's state.
     pub state: &'a State,
+    /// What was migrated so far.
+    pub target: &'a Target,
     /// What versions come from now.
     pub feed: &'a dyn Feed,
     /// Heeded while waiting.

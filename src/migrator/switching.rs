@@ -23,8 +23,11 @@ impl Migrator {
         applied: Version,
         question: impl FnOnce(&mut dyn Chain, &Moment<'_>) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let Migrator { chain, recorder, feed, stop, progress, .. } = self;
-        question(chain.as_mut(), &Moment { applied, state: recorder.state(), feed: feed.as_ref(), stop, progress })
+        let Migrator { chain, recorder, target, feed, stop, progress, .. } = self;
+        question(
+            chain.as_mut(),
+            &Moment { applied, state: recorder.state(), target, feed: feed.as_ref(), stop, progress },
+        )
     }
 
     /// Everything that is known is applied: the chain says what to do.

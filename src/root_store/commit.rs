@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     iavl::{
-        Access, NodeId, NodeKey,
+        Access, NodeId,
         lookup::{Order, Pairs},
         tree::{Tree, TreeError},
     },
@@ -23,9 +23,24 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+/// The trees of a version, by store.
+pub(super) type Trees = BTreeMap<StoreKey, Tree>;
+
+/// The trees of the layout before. To let go of so many nodes takes longer than a switch, and is for after it.
+#[must_use = "dropping it takes its time"]
+pub struct FormerTrees(Trees);
+
+impl FormerTrees {
+    /// Drops them bit by bit: after so many nodes it asks whether to go on so.
+    pub fn dissolve(self, nodes: usize, go_on: &mut dyn FnMut() -> bool) {
+        // The first that is told not to go on ends it; the others are dropped with the rest.
+        let _ = self.0.into_values().all(|tree| tree.dissolve(nodes, go_on));
+    }
+}
+
 /// What the thread that commits has to itself.
 pub(super) struct Committer {
-    trees: BTreeMap<StoreKey, Tree>,
+    trees: Trees,
     /// Why nothing can be committed any more.
     broken: Option<String>,
     /// Whether nothing was committed since the layout was opened.
@@ -49,13 +64,13 @@ const WORTH_A_THREAD: usize = 512;
 
 impl Committer {
     pub fn new() -> Committer {
-        Committer { trees: BTreeMap::new(), broken: None, is_first: true, observers: Vec::new(), closed: None }
+        Committer { trees: Trees::new(), broken: None, is_first: true, observers: Vec::new(), closed: None }
     }
 
-    /// Goes on with another layout: nothing that was learnt of the old one is of use.
-    pub fn begin_anew(&mut self) {
-        self.trees.clear();
+    /// Goes on with another layout, with these of its trees; nothing else that was learnt of the old one is of use.
+    pub fn begin_anew(&mut self, trees: Trees) -> FormerTrees {
         self.is_first = true;
+        FormerTrees(std::mem::replace(&mut self.trees, trees))
     }
 
     /// Nothing is committed any more, for this reason.
@@ -126,7 +141,7 @@ impl Committer {
         let grown = in_parallel(threads.min(means.threads), growing.collect(), Growing::grow)?;
         let mut stores = Vec::with_capacity(total);
         let mut infos = Vec::with_capacity(total);
-        let mut trees = BTreeMap::new();
+        let mut trees = Trees::new();
         for (tree, root, store) in grown {
             infos.push(StoreInfo { name: store.store.clone(), version, root: Some(root) });
             trees.insert(store.store.clone(), tree);
@@ -141,7 +156,7 @@ impl Committer {
 
 struct Grown<'a> {
     info: CommitInfo,
-    trees: BTreeMap<StoreKey, Tree>,
+    trees: Trees,
     stores: Vec<GrownStore<'a>>,
     dropped: Vec<StoreKey>,
 }
@@ -194,9 +209,14 @@ impl<'a> Growing<'a, '_> {
 /// The tree of a store at the version before.
 fn load(layout: &dyn Layout, before: Option<&CommitInfo>, store: &StoreKey) -> Result<Tree, StoreError> {
     let before = before.ok_or_else(|| StoreError::Damaged(format!("store {store} has no version before")))?;
-    match root_of(layout, before, store)? {
-        None => Ok(Tree::load(None, before.version)),
-        Some(NodeId::Current(at)) => Ok(Tree::load(Some(NodeKey { ..at }), before.version)),
+    tree_at(root_of(layout, before, store)?, before.version, store)
+}
+
+/// The tree of a version with its root there.
+pub(super) fn tree_at(root: Option<NodeId>, version: Version, store: &StoreKey) -> Result<Tree, StoreError> {
+    match root {
+        None => Ok(Tree::load(None, version)),
+        Some(NodeId::Current(at)) => Ok(Tree::load(Some(at), version)),
         Some(NodeId::Legacy(_)) => Err(StoreError::Legacy { store: store.clone() }),
     }
 }
@@ -221,7 +241,7 @@ fn moved(
 }
 
 /// Lets go of nodes where there are too many, with some room to grow again: looking for them takes time.
-fn trim(trees: &mut BTreeMap<StoreKey, Tree>, most: usize) {
+pub(super) fn trim(trees: &mut Trees, most: usize) {
     let resident: usize = trees.values().map(Tree::resident).sum();
     if resident <= most {
         return;

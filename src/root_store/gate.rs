@@ -4,8 +4,11 @@
 //! long opens it again by itself and goes on, and the switch finds out before it records anything. Only once it is sealed, which is
 //! for the one write that makes the switch, commits wait until that has come to its end.
 
-use super::{Fence, RootStore, StoreError, commit::Committer, layout::Layout};
-use crate::model::{CommitInfo, Version};
+use super::{ChangeSet, Fence, FormerTrees, RootStore, StoreError, WarmTrees, commit::Committer, layout::Layout};
+use crate::{
+    model::{CommitInfo, Version},
+    target::Commitment,
+};
 use std::{
     sync::{Arc, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -47,8 +50,23 @@ impl RootStore {
         self.inner.opened.notify_all();
     }
 
-    /// Goes on with another layout, and opens the gate; as [`Fence::replace`]. `oldest` is its oldest version where that is known:
-    /// finding it takes time in which commits wait.
+    /// Trees of SC at a version, to be handed over with it: of what this store may keep in memory as much as helps the commits that
+    /// come, as far as `go_on` lets it read. `recent` are the last commits, oldest first.
+    ///
+    /// # Errors
+    /// SC has no such version, or could not be read.
+    pub fn warm(
+        &self,
+        sc: &dyn Commitment,
+        version: Version,
+        recent: &[Arc<ChangeSet>],
+        go_on: &dyn Fn() -> bool,
+    ) -> Result<WarmTrees, StoreError> {
+        WarmTrees::read(sc, version, recent, self.means().nodes, go_on)
+    }
+
+    /// Goes on with another layout, and opens the gate; as [`Fence::replace`]. `oldest` is its oldest version where that is known, and
+    /// `warm` are its trees if they stand at the newest one: finding and reading them takes time in which commits wait.
     ///
     /// # Errors
     /// As [`Fence::replace`]: the old layout goes on, and the gate is as it was.
@@ -57,13 +75,14 @@ impl RootStore {
         layout: Arc<dyn Layout>,
         keep_older: bool,
         oldest: Option<Version>,
-    ) -> Result<(), StoreError> {
+        warm: Option<WarmTrees>,
+    ) -> Result<FormerTrees, StoreError> {
         let mut fence = Fence { inner: &self.inner, committer: self.inner.gate() };
-        fence.replace_at(layout, keep_older, oldest)?;
+        let before = fence.replace_at(layout, keep_older, oldest, warm)?;
         fence.committer.closed = None;
         drop(fence);
         self.inner.opened.notify_all();
-        Ok(())
+        Ok(before)
     }
 
     /// Refuses all commits from here on, for this reason: what is of record is not known until the store is opened anew.

@@ -1,6 +1,6 @@
 //! What a root store needs of the layout it stands on, and what is the same for all of them.
 
-use super::StoreError;
+use super::{RightOfWay, StoreError};
 use crate::{
     iavl::{
         Access, Node, NodeId, NodeKey, NodeReader, ReadError, RootRecord,
@@ -129,8 +129,10 @@ pub trait Layout: Send + Sync {
     /// It could not be written; the data is as it was.
     fn flush(&self) -> Result<(), StoreError>;
 
-    /// The same database as a source of store/v1, which sees new versions as they are committed. None if it is none.
-    fn source(&self) -> Option<Arc<dyn Source>> {
+    /// The same database as a source of store/v1, which sees new versions as they are committed, and gives them the right of way.
+    /// None if it is none.
+    fn source(&self, way: &RightOfWay) -> Option<Arc<dyn Source>> {
+        let _ = way;
         None
     }
 }
@@ -144,9 +146,18 @@ pub(super) fn info_of(layout: &dyn Layout, version: Version) -> Result<CommitInf
 
 /// The root of a store that must have the version, compared with its commit info.
 pub(super) fn root_of(layout: &dyn Layout, info: &CommitInfo, store: &StoreKey) -> Result<Option<NodeId>, StoreError> {
+    agreed(info, store, || layout.root(store, info.version))
+}
+
+/// Where the root is that was found, if it is the one that the commit info names.
+pub(super) fn agreed(
+    info: &CommitInfo,
+    store: &StoreKey,
+    found: impl FnOnce() -> Result<Option<StoreRoot>, StoreError>,
+) -> Result<Option<NodeId>, StoreError> {
     let version = info.version;
     let recorded = info.store(store).ok_or_else(|| StoreError::NoStore { store: store.clone(), version })?.root;
-    let (at, found) = match layout.root(store, version)? {
+    let (at, found) = match found()? {
         Some(StoreRoot::Node { at, hash }) => (Some(at), Some(hash)),
         Some(StoreRoot::Empty) => (None, Some(Hash::EMPTY)),
         None => (None, None),

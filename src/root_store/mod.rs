@@ -16,16 +16,19 @@ mod layout;
 mod observer;
 mod prune;
 mod retained;
+mod right_of_way;
 mod rootmulti;
 mod stand;
 mod v2;
 mod view;
+mod warm;
 
 use crate::{
     model::{CommitInfo, Version},
     source::Source,
 };
-use commit::{Committer, Means};
+pub use commit::FormerTrees;
+use commit::{Committer, Means, Trees};
 use prune::Pruner;
 use stand::Stand;
 use std::{
@@ -43,9 +46,11 @@ pub use layout::{GrownStore, Layout, NewVersion, PairIter, Pruned};
 pub use observer::Observer;
 pub use prune::{PruneStatus, Pruning};
 pub use retained::Hold;
+pub use right_of_way::RightOfWay;
 pub use rootmulti::RootmultiLayout;
 pub use v2::V2Layout;
 pub use view::{TreeAt, View};
+pub use warm::{Comparing, WarmTrees};
 
 /// How a root store uses the machine, and what it keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +89,7 @@ struct Inner {
     stand: RwLock<Arc<Stand>>,
     pruner: Pruner,
     options: Options,
+    way: RightOfWay,
 }
 
 impl Inner {
@@ -109,6 +115,7 @@ impl RootStore {
             stand,
             pruner: Pruner::default(),
             options,
+            way: RightOfWay::default(),
         });
         let pruning = (options.pruning != Pruning::Nothing).then(|| {
             let inner = inner.clone();
@@ -164,7 +171,9 @@ impl RootStore {
         let changes = changes.into();
         let began = Instant::now();
         let mut committer = self.pass(self.inner.gate());
+        let way = self.inner.way.take();
         let info = committer.commit(&self.inner.stand(), &changes, self.means())?;
+        drop(way);
         let took = began.elapsed();
         for observer in &committer.observers {
             observer.took(took);
@@ -237,10 +246,10 @@ impl RootStore {
     }
 
     /// The database as a source of store/v1 that sees new versions as they are committed; none on another layout. Hold the versions
-    /// that are to be read from it.
+    /// that are to be read from it. Reads stand aside while a commit is made.
     #[must_use]
     pub fn source(&self) -> Option<Arc<dyn Source>> {
-        self.inner.stand().layout.source()
+        self.inner.stand().layout.source(&self.inner.way)
     }
 
     /// Moves what is in the engine's log into tables, which older releases of it read; commits need not wait for it.
@@ -300,7 +309,7 @@ impl Fence<'_> {
     /// # Errors
     /// [`StoreError::NotTheSame`], or the new layout could not be read; the old one goes on then.
     pub fn replace(&mut self, layout: Arc<dyn Layout>, keep_older: bool) -> Result<(), StoreError> {
-        self.replace_at(layout, keep_older, None)
+        self.replace_at(layout, keep_older, None, None).map(drop)
     }
 
     fn replace_at(
@@ -308,14 +317,15 @@ impl Fence<'_> {
         layout: Arc<dyn Layout>,
         keep_older: bool,
         oldest: Option<Version>,
-    ) -> Result<(), StoreError> {
+        warm: Option<WarmTrees>,
+    ) -> Result<FormerTrees, StoreError> {
         self.committer.check()?;
         commit::same_place(self.latest().as_deref(), layout.as_ref())?;
         let older = keep_older.then(|| self.inner.stand());
         let stand = Stand::at(layout, older, oldest)?;
         self.put(stand);
-        self.committer.begin_anew();
-        Ok(())
+        // Of another version they are not gone on with: the committer looks at each tree's.
+        Ok(self.committer.begin_anew(warm.map_or_else(Trees::new, |warm| warm.trees)))
     }
 
     fn put(&self, stand: Stand) {

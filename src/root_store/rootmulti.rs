@@ -7,8 +7,9 @@
 //! Unlike Go, which leaves `s/<version>` for ever, pruning removes it, so that what is there tells which versions are.
 
 use super::{
-    Batch, Database, StoreError,
+    Batch, Database, RightOfWay, StoreError,
     layout::{Layout, NewVersion, PairIter, Pruned, info_of, root_of},
+    right_of_way::Beside,
 };
 use crate::{
     iavl::{
@@ -23,7 +24,7 @@ use std::sync::Arc;
 /// The rootmulti layout in some database.
 pub struct RootmultiLayout {
     database: Arc<dyn Database>,
-    source: Arc<Rootmulti<Arc<dyn Database>>>,
+    source: Rootmulti<Arc<dyn Database>>,
 }
 
 /// What a store's fast index says of itself.
@@ -33,7 +34,7 @@ impl RootmultiLayout {
     /// The layout in this database; nothing is written.
     #[must_use]
     pub fn new(database: Arc<dyn Database>) -> RootmultiLayout {
-        RootmultiLayout { source: Arc::new(Rootmulti::new(database.clone())), database }
+        RootmultiLayout { source: Rootmulti::new(database.clone()), database }
     }
 
     /// Records of versions after `latest`, which a crash left of a version that never was (Go writes a version store by store),
@@ -171,8 +172,8 @@ impl Layout for RootmultiLayout {
         Ok(self.database.flush()?)
     }
 
-    fn source(&self) -> Option<Arc<dyn Source>> {
-        Some(self.source.clone())
+    fn source(&self, way: &RightOfWay) -> Option<Arc<dyn Source>> {
+        Some(Arc::new(Rootmulti::new(Beside { engine: self.database.clone(), way: way.clone() })))
     }
 }
 

@@ -182,9 +182,7 @@ impl Layout for V2Layout {
     }
 
     fn root(&self, store: &StoreKey, version: Version) -> Result<Option<StoreRoot>, StoreError> {
-        let mut nodes = self.sc.nodes(store, Access::Points)?;
-        let damaged = |what| StoreError::Damaged(format!("SC: the root of store {store} at version {version} {what}"));
-        recorded_root(&mut *nodes, version).map_err(TargetError::Read)?.map_err(damaged)
+        root_in(self.sc.as_ref(), store, version)
     }
 
     fn nodes(&self, store: &StoreKey, access: Access) -> Result<Box<dyn NodeReader + Send + '_>, StoreError> {
@@ -287,6 +285,17 @@ impl Layout for V2Layout {
         self.sc.flush()?;
         self.ss.as_ref().map_or(Ok(()), |ss| Ok(ss.flush()?))
     }
+}
+
+/// Where the root of a store's tree is in SC.
+pub(super) fn root_in(
+    sc: &dyn Commitment,
+    store: &StoreKey,
+    version: Version,
+) -> Result<Option<StoreRoot>, StoreError> {
+    let mut nodes = sc.nodes(store, Access::Points)?;
+    let damaged = |what| StoreError::Damaged(format!("SC: the root of store {store} at version {version} {what}"));
+    recorded_root(&mut *nodes, version).map_err(TargetError::Read)?.map_err(damaged)
 }
 
 /// Records on their way into SC.

@@ -4,4 +4,5 @@ mod crash;
 mod gate;
 pub mod model;
 mod pruning;
+mod warm;
 pub mod worlds;

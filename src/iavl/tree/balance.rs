@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Height and size of the two children of an inner node.
-struct Pair {
+pub(super) struct Pair {
     left: (u8, u64),
     right: (u8, u64),
 }
@@ -94,7 +94,7 @@ impl<R: NodeReader> Source<'_, R> {
     }
 
     /// Reads the children of an inner node, if need be.
-    fn children(&mut self, node: &mut Resident, below: Limit) -> Result<Pair, TreeError> {
+    pub fn children(&mut self, node: &mut Resident, below: Limit) -> Result<Pair, TreeError> {
         let at = node.at();
         let Body::Inner { left, right } = &mut node.body else {
             return Err(TreeError::Shape { at, what: "an inner node was expected, it is a leaf" });

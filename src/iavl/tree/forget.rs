@@ -1,6 +1,36 @@
-//! Dropping nodes from memory, lowest levels first: they are the most, and the least likely to be needed again.
+//! Dropping nodes from memory: lowest levels first, which are the most and the least likely to be needed again; or all of them, bit by bit.
 
-use super::resident::{Body, Link};
+use super::{
+    Tree,
+    resident::{Body, Link, Resident},
+};
+
+impl Tree {
+    /// Drops the tree, and asks after so many nodes whether to go on, which it returns; what is left then is dropped at once.
+    ///
+    /// Allocators sort what was freed when they are next asked for memory, on the thread that asks: of a million nodes that is noticed.
+    pub fn dissolve(mut self, nodes: usize, go_on: &mut dyn FnMut() -> bool) -> bool {
+        let mut dropped = 0usize;
+        let mut left: Vec<Box<Resident>> = Vec::new();
+        let take = |link: Link, left: &mut Vec<Box<Resident>>| {
+            if let Link::Loaded(node) = link {
+                left.push(node);
+            }
+        };
+        self.root.take().into_iter().for_each(|root| take(root, &mut left));
+        while let Some(node) = left.pop() {
+            if let Body::Inner { left: below, right: beside } = node.body {
+                take(beside, &mut left);
+                take(below, &mut left);
+            }
+            dropped += 1;
+            if dropped.is_multiple_of(nodes.max(1)) && !go_on() {
+                return false;
+            }
+        }
+        true
+    }
+}
 
 /// Drops whole levels from the bottom until at most `keep` nodes are left; returns how many there are. The root and
 /// nodes of an uncommitted version, with their children, always stay.

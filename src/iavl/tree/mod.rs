@@ -19,6 +19,7 @@ mod forget;
 mod resident;
 #[cfg(test)]
 pub(in crate::iavl) mod tests;
+mod warm;
 
 use super::{NodeKey, NodeReader, ReadError, node::NodeError};
 use crate::model::{Change, ChangeRef, Hash, Version};

@@ -129,3 +129,80 @@ fn every_node_is_read_at_most_once_and_only_along_the_paths_of_changes() {
     tree.apply(&mut reader, &sets).unwrap();
     assert_eq!(reader.1, 2 * 4096 - 1);
 }
+
+#[test]
+fn changes_read_nothing_any_more_where_their_keys_were_touched() {
+    let key = |n: u32| (n * 2).to_be_bytes().to_vec();
+    let mut map = NodeMap::default();
+    let mut tree = Tree::load(None, Version(0));
+    let sets: Vec<_> = (0..4096).map(|n| Change { key: key(n), value: Some(vec![1]) }).collect();
+    tree.apply(&mut map, &sets).unwrap();
+    let first = tree.commit(&mut map, Version(1)).unwrap();
+    put(&mut map, &first);
+    let mut reader = Counting(map, 0);
+    for n in (0..4096).step_by(61) {
+        let mut tree = Tree::load(first.root, Version(1));
+        // There, and between two that are there.
+        for key in [key(n), (n * 2 + 1).to_be_bytes().to_vec()] {
+            tree.touch(&mut reader, &key).unwrap();
+        }
+        let read = reader.1;
+        tree.apply(&mut reader, &[Change { key: key(n), value: Some(vec![2]) }]).unwrap();
+        assert_eq!(reader.1, read, "setting key {n}");
+    }
+}
+
+#[test]
+fn levels_are_read_from_the_root_down_while_there_is_room_and_leave() {
+    let mut map = NodeMap::default();
+    let mut tree = Tree::load(None, Version(0));
+    let sets: Vec<_> = (0..1024u32).map(|n| Change { key: n.to_be_bytes().to_vec(), value: Some(vec![1]) }).collect();
+    tree.apply(&mut map, &sets).unwrap();
+    let first = tree.commit(&mut map, Version(1)).unwrap();
+    put(&mut map, &first);
+    let mut reader = Counting(map, 0);
+    for most in [0, 1, 2, 3, 7, 100, 127, 2047, 5000] {
+        let mut tree = Tree::load(first.root, Version(1));
+        let before = reader.1;
+        tree.widen(&mut reader, most, &|| true).unwrap();
+        assert_eq!((tree.resident(), reader.1 - before), (most.min(2047), most.min(2047)));
+        // What is there stays, and a second time adds nothing.
+        tree.widen(&mut reader, most, &|| true).unwrap();
+        assert_eq!(tree.resident(), most.min(2047));
+        // Whole levels but for the last: to forget down to what those have takes only the rest.
+        let whole = (most + 1).checked_ilog2().map_or(0, |levels| (1usize << levels) - 1).min(2047);
+        tree.forget(whole);
+        assert_eq!(tree.resident(), whole.max(usize::from(most > 0)));
+    }
+    let mut tree = Tree::load(first.root, Version(1));
+    tree.widen(&mut reader, 5000, &|| false).unwrap();
+    assert_eq!(tree.resident(), 0);
+    let mut empty = Tree::load(None, Version(1));
+    empty.widen(&mut reader, 5, &|| true).unwrap();
+    empty.touch(&mut reader, b"k").unwrap();
+    assert_eq!(empty.resident(), 0);
+}
+
+#[test]
+fn a_tree_dissolves_in_steps_until_it_is_told_to_be_quick() {
+    let mut map = NodeMap::default();
+    let grown = || {
+        let mut tree = Tree::load(None, Version(0));
+        let sets: Vec<_> =
+            (0..100u32).map(|n| Change { key: n.to_be_bytes().to_vec(), value: Some(vec![1]) }).collect();
+        tree.apply(&mut NodeMap::default(), &sets).unwrap();
+        tree
+    };
+    for (step, stop_at, asked) in [(1, usize::MAX, 199), (10, usize::MAX, 19), (10, 3, 3), (1000, usize::MAX, 0)] {
+        let mut count = 0;
+        grown().dissolve(step, &mut || {
+            count += 1;
+            count < stop_at
+        });
+        assert_eq!(count, asked);
+    }
+    Tree::load(None, Version(0)).dissolve(1, &mut || panic!("there is nothing to drop"));
+    let mut tree = grown();
+    tree.commit(&mut map, Version(1)).unwrap();
+    tree.dissolve(50, &mut || true);
+}
