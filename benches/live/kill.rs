@@ -66,18 +66,27 @@ impl Killer {
     }
 }
 
+/// The stage that an event tells of, if it does.
+pub fn stage_of(event: &Event<'_>) -> Option<String> {
+    struct Stage(Option<String>);
+    impl field::Visit for Stage {
+        fn record_str(&mut self, field: &field::Field, value: &str) {
+            if field.name() == "stage" {
+                self.0 = Some(value.to_owned());
+            }
+        }
+
+        fn record_debug(&mut self, _: &field::Field, _: &dyn std::fmt::Debug) {}
+    }
+    let mut stage = Stage(None);
+    event.record(&mut stage);
+    stage.0
+}
+
 impl<S: Subscriber> Layer<S> for Killer {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        struct Stage<'a>(&'a Killer);
-        impl field::Visit for Stage<'_> {
-            fn record_str(&mut self, field: &field::Field, value: &str) {
-                if field.name() == "stage" {
-                    self.0.reached(value);
-                }
-            }
-
-            fn record_debug(&mut self, _: &field::Field, _: &dyn std::fmt::Debug) {}
+        if let Some(stage) = stage_of(event) {
+            self.reached(&stage);
         }
-        event.record(&mut Stage(self));
     }
 }

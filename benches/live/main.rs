@@ -6,6 +6,7 @@
 //! Raw samples are kept in `$CARGO_TARGET_DIR/bench/live`.
 
 mod blocks;
+mod closed;
 mod disk;
 mod kill;
 mod knobs;
@@ -77,8 +78,9 @@ fn measure(knobs: &Knobs) -> Result<bool, Failure> {
     {
         eprintln!("==> pair {} of {}", done + 1, knobs.pairs);
         series.add_syncs(&disk::syncs(&work, 25)?)?;
-        let (lines, disturbed) = pairs::pair(&work, state, knobs, done)?;
+        let (lines, disturbed, closed) = pairs::pair(&work, state, knobs, done)?;
         series.add_disturbed(disturbed)?;
+        series.add_closed(closed)?;
         series.add_pair(&lines)?;
     }
     let mut twins = switches::Twins::default();

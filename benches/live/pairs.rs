@@ -2,6 +2,7 @@
 
 use super::{
     blocks::{Chain, stream},
+    closed::Closed,
     knobs::{Knobs, SWITCHED, WARM},
     pace::{Committed, Pace},
 };
@@ -17,6 +18,7 @@ use storeshift::{
     root_store::{Options, Pruning, RootStore},
     target::rocks::EngineTuning,
 };
+use tracing_subscriber::layer::SubscriberExt;
 
 /// Blocks after the state is filled, so that it has a history.
 const GROWN: u64 = 60;
@@ -127,8 +129,11 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// One run in this process: prints its samples, in the order of a [`Sample`]'s fields after `pair`.
+/// One run in this process: prints what others used and for how many milliseconds the gate was closed, and its samples, in the order
+/// of a [`Sample`]'s fields after `pair`.
 pub fn run(dir: &Path, with: bool, switches: bool, knobs: &Knobs) -> Result<(), Failure> {
+    let closed = Closed::default();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(closed.clone()))?;
     let chain = knobs.chain();
     let places = Places { v1: v1(dir), v2: dir.join("v2") };
     let mut store = LiveStore::open(&places, keeping(), None)?;
@@ -168,7 +173,8 @@ pub fn run(dir: &Path, with: bool, switches: bool, knobs: &Knobs) -> Result<(), 
     }
     drop(store);
     let mut out = io::stdout().lock();
-    writeln!(out, "{others:.3}")?;
+    let closed = closed.last().map_or(f64::NAN, |closed| closed.as_secs_f64() * 1e3);
+    writeln!(out, "{others:.3}\t{closed:.3}")?;
     for (number, (Committed { latency, late, is_v2, .. }, phase)) in taken.iter().enumerate() {
         let milliseconds = |time: &Duration| time.as_secs_f64() * 1e3;
         let (latency, late) = (milliseconds(latency), milliseconds(late));
@@ -197,10 +203,11 @@ fn phase(store: &LiveStore) -> String {
     })
 }
 
-/// A pair of runs in random order; returns their samples as lines, and how many cores others have used meanwhile, on average.
-pub fn pair(work: &Path, state: &Path, knobs: &Knobs, number: u64) -> Result<(String, [f64; 2]), Failure> {
+/// A pair of runs in random order; returns their samples as lines, how many cores others have used meanwhile, on average, and for how
+/// many milliseconds the gate was closed, if there was a switch.
+pub fn pair(work: &Path, state: &Path, knobs: &Knobs, number: u64) -> Result<(String, [f64; 2], Option<f64>), Failure> {
     let first_with = stream(&[knobs.seed, 0xab, number])().is_multiple_of(2);
-    let (mut lines, mut disturbed) = (String::new(), [0.0; 2]);
+    let (mut lines, mut disturbed, mut closed) = (String::new(), [0.0; 2], None);
     for with in [first_with, !first_with] {
         let dir = work.join("run");
         if dir.exists() {
@@ -223,12 +230,14 @@ pub fn pair(work: &Path, state: &Path, knobs: &Knobs, number: u64) -> Result<(St
             return Err(format!("a run {} failed", if with { "with" } else { "without" }).into());
         }
         let output = String::from_utf8(output.stdout)?;
-        let (others, output) = output.split_once('\n').ok_or("a run without a word")?;
+        let (first, output) = output.split_once('\n').ok_or("a run without a word")?;
+        let (others, gate) = first.split_once('\t').ok_or("a run that did not say what others did")?;
         disturbed[usize::from(with)] = others.parse()?;
+        closed = closed.or(gate.parse().ok().filter(|gate: &f64| gate.is_finite()));
         for line in output.lines() {
             lines.push_str(&format!("{number}\t{line}\n"));
         }
         fs::remove_dir_all(&dir)?;
     }
-    Ok((lines, disturbed))
+    Ok((lines, disturbed, closed))
 }

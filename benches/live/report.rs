@@ -203,6 +203,15 @@ fn pauses(page: &mut String, taken: &Taken, sync: f64) {
             q(&above, 1.0)
         );
     }
+    let closed = sorted(taken.closed.iter().copied());
+    if !closed.is_empty() {
+        let (p50, most) = (quantile(&closed, 0.5), quantile(&closed, 1.0));
+        let _ = write!(
+            page,
+            "\nFor the switch of the chain above commits were held back for {p50:.2} (p50), at most {most:.2}; one that came meanwhile waited for\n\
+             the rest of that.\n"
+        );
+    }
     for (name, pauses) in all {
         let above = sorted(pauses.iter().map(|pause| pause.0 - pause.1));
         let listed: Vec<String> = above.iter().map(|above| format!("{above:.1}")).collect();

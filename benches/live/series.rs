@@ -34,6 +34,8 @@ pub struct Taken {
     pub loads: Vec<String>,
     /// Cores that others used during the runs of each pair.
     pub disturbed: Vec<(f64, f64)>,
+    /// Milliseconds for which the gate was closed at a switch of the large chain.
+    pub closed: Vec<f64>,
 }
 
 pub struct Series {
@@ -46,7 +48,7 @@ impl Series {
     pub fn open(work: &Path, knobs: &Knobs) -> io::Result<Series> {
         let series = Series { base: work.join(format!("series-{}", knobs.series())), knobs: *knobs };
         if series.is_whole()? {
-            for part in ["syncs", "pairs", "switches", "loads", "disturbed"] {
+            for part in ["syncs", "pairs", "switches", "loads", "disturbed", "closed"] {
                 fs::remove_file(series.path(part)).or_else(|error| match error.kind() {
                     io::ErrorKind::NotFound => Ok(()),
                     _ => Err(error),
@@ -83,6 +85,10 @@ impl Series {
 
     pub fn add_disturbed(&self, cores: [f64; 2]) -> io::Result<()> {
         self.add("disturbed", &format!("{}\t{}\n", cores[0], cores[1]))
+    }
+
+    pub fn add_closed(&self, closed: Option<f64>) -> io::Result<()> {
+        closed.map_or(Ok(()), |closed| self.add("closed", &format!("{closed}\n")))
     }
 
     pub fn switches_done(&self) -> io::Result<u64> {
@@ -132,7 +138,8 @@ impl Series {
         };
         let disturbed = disturbed.iter().filter_map(cores).collect();
         let loads = self.lines("loads")?;
-        Ok(Taken { syncs, samples, switches, loads, disturbed })
+        let closed = self.lines("closed")?.iter().filter_map(|line| line.parse().ok()).collect();
+        Ok(Taken { syncs, samples, switches, loads, disturbed, closed })
     }
 }
 
