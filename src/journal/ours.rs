@@ -6,10 +6,11 @@
 use super::JournalError;
 use crate::disk;
 use std::{
-    fs::{self, File, FileType, OpenOptions},
+    fs::{self, File, FileType, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
+    time::Duration,
 };
 
 const FILES: [&str; 8] = [
@@ -22,6 +23,40 @@ const FILES: [&str; 8] = [
     "switch.json.new",
     "control.json.new",
 ];
+
+/// What is written under these names gets another one when it is whole.
+const UNFINISHED: [&str; 4] = ["journal.redb.new", "status.json.new", "switch.json.new", "control.json.new"];
+/// Tries, a few milliseconds apart, to be alone.
+const PATIENCE: u32 = 20;
+
+/// Keeps those out who write beside the journal, or wait for this, as long as it is held: for moments. Anybody who may read a directory
+/// can lock it, so nobody waits for ever, and what is done without it is right, too, as long as no two do it at once.
+pub(super) fn alone(directory: &Path) -> Option<File> {
+    let held = File::open(directory).ok()?;
+    for _ in 0..PATIENCE {
+        match held.try_lock() {
+            Ok(()) => return Some(held),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            Err(TryLockError::Error(_)) => return None,
+        }
+    }
+    None
+}
+
+/// Removes what processes that died have left half written. Who calls has the job's lock; what others write just now, without it, stays.
+pub(super) fn clear_unfinished(directory: &Path) {
+    let mut left = UNFINISHED.iter().map(|name| directory.join(name)).filter(|path| path.is_file()).peekable();
+    if left.peek().is_none() {
+        return;
+    }
+    let Some(_alone) = alone(directory) else { return };
+    for path in left {
+        if let Err(error) = disk::clear(&path) {
+            // The next who writes it takes its place.
+            tracing::warn!(%error, path = %path.display(), "what a crash left could not be removed");
+        }
+    }
+}
 
 /// Refuses a directory that is not one, or has something else than a file where one of ours belongs. What is missing is no matter,
 /// and what cannot be looked at fails when it is used.

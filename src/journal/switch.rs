@@ -57,6 +57,7 @@ impl SwitchRequest {
         ours::check(directory)?;
         let temporary = directory.join("switch.json.new");
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
+        let _alone = ours::alone(directory);
         let text = serde_json::to_vec_pretty(&SwitchRequest { seal: Some(seal::BLANK.to_owned()), ..self.clone() })
             .map_err(|e| JournalError::Database(e.to_string()))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.

@@ -139,7 +139,7 @@ impl Tale for Job {
         let left = listing(dir, dir);
         let allowed = ["journal.redb", "lock", "control.json", "storeshift.job", "twin"];
         // Until it is removed with the job.
-        let stale = ["switch.json", "switch.json.new", "control.json.new"];
+        let stale = ["switch.json"];
         let known = |name: &&String| allowed.iter().chain(&stale).any(|known| name.ends_with(known));
         assert!(left.iter().all(|name| known(&name)), "left over: {left:?}");
         for empty in ["staging", "runs", "spool"] {
