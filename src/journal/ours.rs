@@ -4,13 +4,12 @@
 //! which a process would wait for ever; a directory. The control file has its own rule, see [`super::control`].
 
 use super::JournalError;
-use crate::disk;
+use crate::disk::{self, Making};
 use std::{
-    fs::{self, File, FileType, OpenOptions, TryLockError},
+    fs::{self, File, FileType, OpenOptions},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
-    time::Duration,
 };
 
 const FILES: [&str; 8] = [
@@ -26,30 +25,25 @@ const FILES: [&str; 8] = [
 
 /// What is written under these names gets another one when it is whole.
 const UNFINISHED: [&str; 4] = ["journal.redb.new", "status.json.new", "switch.json.new", "control.json.new"];
-/// Tries, a few milliseconds apart, to be alone.
-const PATIENCE: u32 = 20;
+/// How often a file is written that is removed before it gets its name.
+const TRIES: u32 = 16;
 
-/// Keeps those out who write beside the journal, or wait for this, as long as it is held: for moments. Anybody who may read a directory
-/// can lock it, so nobody waits for ever, and what is done without it is right, too, as long as no two do it at once.
-pub(super) fn alone(directory: &Path) -> Option<File> {
-    let held = File::open(directory).ok()?;
-    for _ in 0..PATIENCE {
-        match held.try_lock() {
-            Ok(()) => return Some(held),
-            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
-            Err(TryLockError::Error(_)) => return None,
+/// Writes a file durably under a name that gets another one when it is whole. Somebody who begins to work on the job may take it for
+/// what a crash left; it is written again then.
+pub(super) fn replace(temporary: &Path, path: &Path, content: &[u8]) -> Result<(), (&'static str, io::Error)> {
+    let mut tries = 0..TRIES;
+    loop {
+        disk::write(temporary, Making::Anew, content).map_err(|error| ("write", error))?;
+        match disk::rename(temporary, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
+            renamed => return renamed.map_err(|error| ("replace", error)),
         }
     }
-    None
 }
 
-/// Removes what processes that died have left half written. Who calls has the job's lock; what others write just now, without it, stays.
+/// Removes what processes that died have left half written. Who calls has the job's lock; requests are made without it, see [`replace`].
 pub(super) fn clear_unfinished(directory: &Path) {
-    let mut left = UNFINISHED.iter().map(|name| directory.join(name)).filter(|path| path.is_file()).peekable();
-    if left.peek().is_none() {
-        return;
-    }
-    let Some(_alone) = alone(directory) else { return };
+    let left = UNFINISHED.iter().map(|name| directory.join(name)).filter(|path| path.is_file());
     for path in left {
         if let Err(error) = disk::clear(&path) {
             // The next who writes it takes its place.

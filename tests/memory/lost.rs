@@ -14,9 +14,7 @@ use storeshift::{
     model::{Verdict, Version},
     plan::{At, Plan, Tuning},
     source::{MemoryEngine, Rootmulti},
-    target::{
-        Commitment, CommitmentData, EngineTuning, Engines, Outage, Place, Storage, StorageData, TargetError,
-    },
+    target::{Commitment, CommitmentData, EngineTuning, Engines, Outage, Place, Storage, StorageData, TargetError},
 };
 
 const STORES: [&str; 2] = ["bank", "gov"];
@@ -159,7 +157,8 @@ fn whenever_a_target_is_lost_before_versions_were_applied_it_is_begun_anew_and_a
 #[test]
 fn what_is_not_damage_or_may_pass_never_costs_a_target() {
     let whole = whole();
-    let restoring = |(_, state): &(Job, State)| matches!(&state.phase, Phase::Restoring { restored, .. } if restored.count() > 0);
+    let restoring =
+        |(_, state): &(Job, State)| matches!(&state.phase, Phase::Restoring { restored, .. } if restored.count() > 0);
     for (job, _) in died().filter(restoring).step_by(3) {
         for directory in job.engines() {
             for (why, kind) in [

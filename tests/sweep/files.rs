@@ -257,7 +257,7 @@ fn sweep(name: &str, at: u64, tip: u64, default_seed: u64) {
     let stride = scale.stride(bits.len(), 120);
     println!("{} bits of {} files, one in {stride}", bits.len(), files.len());
     let mut faults: Vec<Fault> = bits.into_iter().skip(seed as usize % stride).step_by(stride).collect();
-    faults.extend((0..scale.random(100, 20_000)).map(|trial| Fault::Random { trial }));
+    faults.extend((0..scale.random(100, 5_000)).map(|trial| Fault::Random { trial }));
     let readable: Vec<usize> = (0..files.len()).filter(|file| is_read(files[*file].0)).collect();
     let begin = |hand: usize| Sweep {
         root: dir.path().join(format!("target-{hand}")),

@@ -104,9 +104,9 @@ struct Most {
 }
 
 /// A small database: every bit of it may be flipped.
-const SMALL: Most = Most { bits: (400, u64::MAX), random: (200, 20_000) };
+const SMALL: Most = Most { bits: (400, u64::MAX), random: (200, 4_000) };
 /// One of hundreds of kilobytes: a sample of its bits.
-const LARGE: Most = Most { bits: (120, 20_000), random: (80, 4_000) };
+const LARGE: Most = Most { bits: (120, 3_000), random: (80, 1_000) };
 
 /// Bits, and seeded damage.
 fn sweep(name: &str, path: &Path, plan: &Plan, most: &Most, default_seed: u64) {

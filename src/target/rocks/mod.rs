@@ -4,6 +4,7 @@ mod bulk;
 mod commitment;
 mod compaction;
 mod database;
+mod manifest;
 mod nodes;
 mod options;
 mod runs;
@@ -13,7 +14,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-use super::{Commitment, Engines, Place, Storage, TargetError};
+use super::{Commitment, Engines, Place, Storage, TargetError, place::io_error};
 use std::path::Path;
 
 pub use super::EngineTuning;
@@ -69,6 +70,14 @@ fn open_error(path: &Path) -> impl FnOnce(rocksdb::Error) -> TargetError {
     }
 }
 
+/// Refuses what RocksDB would not come back from.
+fn look(path: &Path) -> Result<(), TargetError> {
+    match manifest::fault(path).map_err(io_error(path, "read the manifest of"))? {
+        Some(what) => Err(TargetError::Lost { path: path.to_owned(), what }),
+        None => Ok(()),
+    }
+}
+
 /// What keeps a directory from being opened.
 #[derive(Debug, PartialEq)]
 enum Shut {
@@ -99,8 +108,16 @@ mod shut {
     fn only_what_another_try_finds_again_is_damage() {
         for (is_corruption, words, shut) in [
             (true, "Corruption: CURRENT file does not end with newline", Shut::Damage),
-            (true, "Corruption: Can't access /000012.sst: IO error: No such file or directory: while stat", Shut::Missing),
-            (false, "IO error: No such file or directory: While opening a file for sequentially reading", Shut::Missing),
+            (
+                true,
+                "Corruption: Can't access /000012.sst: IO error: No such file or directory: while stat",
+                Shut::Missing,
+            ),
+            (
+                false,
+                "IO error: No such file or directory: While opening a file for sequentially reading",
+                Shut::Missing,
+            ),
             (true, "Corruption: Can't access /000012.sst: IO error: Permission denied: while stat", Shut::System),
             (true, "Corruption: IO error: Input/output error: While pread  The file may be corrupted.", Shut::System),
             (false, "IO error: While lock file: /LOCK: Resource temporarily unavailable", Shut::System),

@@ -35,7 +35,8 @@ fn settings(under: &Path, calls: &str, errno: i32, at: u64) -> Vec<(&'static str
 fn restoring(shim: &Path) -> Job {
     for at in 1.. {
         let job = Job::of(SMALL.0, SMALL.1);
-        let ran = shimmed(shim, &job.args("run", &[]), &settings(&job.target().join("journal"), "fdatasync,fsync", EIO, at));
+        let ran =
+            shimmed(shim, &job.args("run", &[]), &settings(&job.target().join("journal"), "fdatasync,fsync", EIO, at));
         assert_ne!(ran.code, Some(0), "it was never in the middle: {ran:#?}");
         let is_made = job.target().join("journal/journal.redb").exists();
         if let Some(Phase::Restoring { restored, chunks, .. }) = is_made.then(|| state(&job).phase)
@@ -118,6 +119,29 @@ fn a_target_that_is_damaged_while_it_is_restored_is_begun_anew_by_the_next_run()
     }
 }
 
+/// When its manifest cannot be synced RocksDB removes the tables that it was to take over, and the manifest may name them.
+#[test]
+fn whichever_sync_of_a_manifest_fails_the_next_run_comes_to_the_same_target_by_itself() {
+    let Some(shim) = shim() else { return };
+    let (mut runs, mut anew) = (0, 0);
+    for engine in ["sc", "ss"] {
+        for at in 1.. {
+            let job = Job::of(SMALL.0, SMALL.1);
+            let manifest = job.target().join(engine).join("MANIFEST");
+            let ran = shimmed(shim, &job.args("run", &[]), &settings(&manifest, "fdatasync,fsync", EIO, at));
+            if ran.code == Some(0) {
+                break;
+            }
+            ran.expect(3, &["Input/output error", "Run the same command again"]);
+            goes_on(&job, &format!("sync {at} of the manifest of {engine}"));
+            runs += 1;
+            anew += i32::from(job.status()["epoch"] == 2);
+        }
+    }
+    println!("{runs} syncs failed, {anew} targets were lost by it");
+    assert!(runs > 4 && anew > 0, "{runs} {anew}");
+}
+
 /// What there is of an engine, but for what RocksDB writes about itself.
 fn there(target: &Path) -> BTreeSet<PathBuf> {
     let is_data = |name: &str| name.ends_with(".sst") || name.starts_with("MANIFEST") || !name.contains('.');
@@ -171,7 +195,8 @@ fn an_engine_that_is_kept_shut_by_a_lock_or_a_call_that_fails_costs_nothing() {
         goes_on(&job, "once the lock is gone");
         // Whatever of it cannot be opened for a reason that may pass.
         let directory = template.target().join(engine);
-        let files = [tables(&directory), manifests(&directory), vec![directory.join("CURRENT"), directory.join("LOCK")]];
+        let files =
+            [tables(&directory), manifests(&directory), vec![directory.join("CURRENT"), directory.join("LOCK")]];
         let mut refused = 0;
         for file in files.iter().flatten() {
             for errno in [EACCES, EIO, EMFILE] {
