@@ -28,12 +28,19 @@ const UNFINISHED: [&str; 4] = ["journal.redb.new", "status.json.new", "switch.js
 /// How often a file is written that is removed before it gets its name.
 const TRIES: u32 = 16;
 
-/// Writes a file durably under a name that gets another one when it is whole. Somebody who begins to work on the job may take it for
-/// what a crash left; it is written again then.
+/// Writes a file durably under a name that gets another one when it is whole. While it has the first one it is locked: else somebody
+/// who begins to work on the job would take it for what a crash left. Before it is locked that can happen, and it is written again.
 pub(super) fn replace(temporary: &Path, path: &Path, content: &[u8]) -> Result<(), (&'static str, io::Error)> {
     let mut tries = 0..TRIES;
     loop {
-        disk::write(temporary, Making::Anew, content).map_err(|error| ("write", error))?;
+        let made = disk::make(temporary, Making::Anew).and_then(|file| {
+            // A file system without locks has the second try left.
+            let _ = file.try_lock();
+            file.write_at(0, content)?;
+            file.sync()?;
+            Ok(file)
+        });
+        let _locked = made.map_err(|error| ("write", error))?;
         match disk::rename(temporary, path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
             renamed => return renamed.map_err(|error| ("replace", error)),
@@ -41,10 +48,16 @@ pub(super) fn replace(temporary: &Path, path: &Path, content: &[u8]) -> Result<(
     }
 }
 
-/// Removes what processes that died have left half written. Who calls has the job's lock; requests are made without it, see [`replace`].
+/// Removes what processes that died have left half written. Who calls has the job's lock; requests are made without that, and locked
+/// themselves, see [`replace`].
 pub(super) fn clear_unfinished(directory: &Path) {
     let left = UNFINISHED.iter().map(|name| directory.join(name)).filter(|path| path.is_file());
     for path in left {
+        let is_in_work =
+            open(&path).is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
+        if is_in_work {
+            continue;
+        }
         if let Err(error) = disk::clear(&path) {
             // The next who writes it takes its place.
             tracing::warn!(%error, path = %path.display(), "what a crash left could not be removed");
