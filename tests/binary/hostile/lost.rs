@@ -31,7 +31,8 @@ fn settings(under: &Path, calls: &str, errno: i32, at: u64) -> Vec<(&'static str
     ]
 }
 
-/// A job whose journal failed while it was restored: both engines have tables, and are sound.
+/// A job whose journal failed while it was restored: its engines are sound, and SC has tables. SS of so little has
+/// a log.
 fn restoring(shim: &Path) -> Job {
     for at in 1.. {
         let job = Job::of(SMALL.0, SMALL.1);
@@ -41,7 +42,7 @@ fn restoring(shim: &Path) -> Job {
         let is_made = job.target().join("journal/journal.redb").exists();
         if let Some(Phase::Restoring { restored, .. }) = is_made.then(|| state(&job).phase)
             && restored.count() > 0
-            && ["sc", "ss"].iter().all(|engine| !tables(&job.target().join(engine)).is_empty())
+            && !tables(&job.target().join("sc")).is_empty()
         {
             return job;
         }
@@ -99,6 +100,9 @@ fn a_target_that_is_damaged_while_it_is_restored_is_begun_anew_by_the_next_run()
     for engine in ["sc", "ss"] {
         for (what, damage) in DAMAGES {
             let job = copied(&template);
+            if what.contains("table") && tables(&job.target().join(engine)).is_empty() {
+                continue;
+            }
             damage(&job.target().join(engine));
             let what = format!("{engine}: {what}");
             let ran = job.run(&[]);
