@@ -5,7 +5,11 @@ use crate::{
     scenarios::chain,
     support::{job::tiny, node::InMemory},
 };
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use storeshift::{
     Error, Kind, Outcome,
     journal::{Journal, Writes},
@@ -81,7 +85,7 @@ impl Job {
         migrator::found(self.place().root()).unwrap().unwrap().1
     }
 
-    fn shut(&self, directory: &PathBuf, why: &str) {
+    fn shut(&self, directory: &Path, why: &str) {
         fs::write(directory.join(SHUT), why).unwrap();
     }
 
@@ -96,7 +100,7 @@ impl Job {
 
     /// It is refused, nothing is removed, and once the engine opens again the job goes on where it was.
     #[track_caller]
-    fn is_left_alone(&self, directory: &PathBuf, why: &str, kind: Kind, what: &str) {
+    fn is_left_alone(&self, directory: &Path, why: &str, kind: Kind, what: &str) {
         let (before, data) = (self.state(), self.data());
         self.shut(directory, why);
         let error = self.run(&Outage::never(), true).unwrap_err();
