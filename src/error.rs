@@ -113,7 +113,7 @@ impl Error {
             Error::Plan(_) => Kind::Usage,
             Error::Source(error) => of_source(error),
             Error::Target(error) => match error {
-                TargetError::Corrupt { .. } => Kind::Disagrees,
+                TargetError::Corrupt { .. } | TargetError::Lost { .. } => Kind::Disagrees,
                 TargetError::Foreign { .. } => Kind::Blocked,
                 TargetError::Order => Kind::Bug,
                 TargetError::Io { .. }
@@ -178,11 +178,11 @@ impl Error {
                         redo damaged chunks from the source, or `storeshift abort` to wipe the target and start over."
                     .to_owned();
             }
-            // RocksDB removes a table that it was to take over when its manifest could not be synced, and the manifest may name it.
-            Error::Target(TargetError::Corrupt { what, .. }) if what.starts_with("open: ") => {
-                return "The source is untouched. An engine that cannot be opened cannot be mended either. Before the switch run \
-                        `storeshift abort` and the same command again, which begins anew; after it keep nodes off this target, and \
-                        put a copy of it back. See whether its disk has reported errors."
+            // A run begins anew by itself where it may.
+            Error::Target(TargetError::Lost { .. }) => {
+                return "The source is untouched, and nothing of the target was removed. An engine that cannot be opened cannot be mended \
+                        either. Before the switch run `storeshift abort` and the same command again, which begins anew; after it keep \
+                        nodes off this target, and put a copy of it back. See whether its disk has reported errors."
                     .to_owned();
             }
             Error::Unsound(_) | Error::Target(TargetError::Corrupt { .. }) => {

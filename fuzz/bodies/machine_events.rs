@@ -1,7 +1,7 @@
 //! Any events in any order: invariants hold, refusals change nothing, and from wherever one is the steps lead on.
 
 use storeshift::{
-    machine::{Event, Phase, State, Step, Verified, invariants},
+    machine::{Cause, Event, Phase, State, Step, Verified, invariants},
     model::{Hash, Verdict, Version},
 };
 
@@ -45,7 +45,10 @@ fn event(data: &[u8]) -> Option<(Event, &[u8])> {
         7 => Event::Fenced { version },
         8 => Event::Checked(Verified::pairs_only()),
         9 => Event::Flipped,
-        10 if value % 4 == 3 => Event::Renewed { height: Version(number | 1) },
+        10 if value % 4 == 3 => {
+            let cause = if value % 8 == 3 { Cause::Pruned } else { Cause::Lost };
+            Event::Renewed { height: Version(number | 1), cause, why: String::new() }
+        }
         10 => Event::SwitchUndone { why: String::new() },
         11 => {
             Event::Halted(Verdict::Root { store: "bank".into(), version, expected: Hash::EMPTY, found: Hash([1; 32]) })

@@ -292,7 +292,8 @@ pub fn status(status: &Status, running: bool, asked: &Asked) {
         }
     }
     if status.epoch > 1 {
-        println!("snapshots  {}: the job had to begin anew, see `storeshift journal`", status.epoch);
+        let why = status.epoch_reason.as_ref().map_or(String::new(), |why| format!(", because {why}"));
+        println!("snapshots  {}: the job had to begin anew{why}; see `storeshift journal`", status.epoch);
     }
     if let (true, Some(eta)) = (running, status.eta_seconds) {
         println!("left       about {}", duration(eta));

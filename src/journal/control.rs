@@ -6,11 +6,8 @@
 //! neither file counts unless it belongs to the user of this process or to root; and the control file and its directory not if
 //! a group or others may write them.
 
-use super::seal;
-use crate::{
-    disk::{self, Making},
-    plan::Yielding,
-};
+use super::{ours, seal};
+use crate::{disk, plan::Yielding};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use std::{
@@ -168,8 +165,8 @@ pub fn change(directory: &Path, change: impl FnOnce(&mut Control)) -> Result<Con
     let text = seal::sealed(text);
     let temporary = directory.join("control.json.new");
     // Anew: a file of that name that a crash left would keep its owner and mode.
-    disk::write(&temporary, Making::Anew, &text).map_err(error("write"))?;
-    disk::rename(&temporary, &path).and_then(|()| disk::sync(directory)).map_err(error("replace"))?;
+    ours::replace(&temporary, &path, &text).map_err(|(doing, source)| error(doing)(source))?;
+    disk::sync(directory).map_err(error("replace"))?;
     Ok(control)
 }
 

@@ -38,7 +38,9 @@ impl Event1 {
             Event::Halted(verdict) => verdict.to_string(),
             Event::Repaired { reopened: Some(chunk) } => format!("chunk {chunk} is open again"),
             Event::SwitchUndone { why } => why.clone(),
-            Event::Renewed { height } => format!("epoch {}: another snapshot, at version {height}", after.epoch),
+            Event::Renewed { height, why, .. } => {
+                format!("epoch {}: another snapshot, at version {height}, because {why}", after.epoch)
+            }
             Event::Joined | Event::SwitchStarted | Event::Flipped | Event::Aborted => String::new(),
             Event::Repaired { reopened: None } | Event::Returned | Event::Finished => String::new(),
         };

@@ -20,7 +20,7 @@ const NAME: &str = "lock";
 const PATIENCE: u32 = 20;
 
 impl Lock {
-    /// Takes the lock of a journal directory, creating both if need be.
+    /// Takes the lock of a journal directory, creating both if need be. What a crash left half written beside the journal goes.
     ///
     /// # Errors
     /// [`JournalError::Locked`] if somebody has it, [`JournalError::Foreign`] if something else lies there.
@@ -34,7 +34,10 @@ impl Lock {
             let file = ours::guarded(OpenOptions::new().create(true).truncate(false).write(true), &path);
             let file = file.map_err(error("open"))?;
             match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => return Ok(Lock { _file: file }),
+                Ok(()) if is_at(&file, &path) => {
+                    ours::clear_unfinished(directory);
+                    return Ok(Lock { _file: file });
+                }
                 // It was removed with its job just before. Whoever comes next makes another one.
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
@@ -78,6 +81,39 @@ fn is_at(file: &File, path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::journal::{SwitchRequest, control};
+
+    #[test]
+    fn who_takes_the_lock_removes_what_a_crash_left_half_written_and_not_what_others_write_just_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("journal");
+        drop(Lock::take(&directory).unwrap());
+        let left = ["status.json.new", "switch.json.new", "control.json.new", "journal.redb.new"];
+        left.iter().for_each(|name| std::fs::write(directory.join(name), "{").unwrap());
+        std::fs::write(directory.join("notes.new"), "somebody's").unwrap();
+        drop(Lock::take(&directory).unwrap());
+        assert!(left.iter().all(|name| !directory.join(name).exists()));
+        assert!(directory.join("notes.new").exists());
+        std::thread::scope(|scope| {
+            let writes = [
+                scope.spawn(|| {
+                    for asked in 0..200 {
+                        SwitchRequest::new(asked, None).write(&directory).unwrap();
+                    }
+                }),
+                scope.spawn(|| {
+                    for workers in 1..200 {
+                        control::change(&directory, |control| control.workers = Some(workers)).unwrap();
+                    }
+                }),
+            ];
+            while writes.iter().any(|thread| !thread.is_finished()) {
+                drop(Lock::take(&directory).unwrap());
+            }
+        });
+        assert_eq!(SwitchRequest::read(&directory).unwrap().unwrap().asked, 199);
+        assert_eq!(control::read(&directory).unwrap().workers, Some(199));
+    }
 
     #[test]
     fn a_lock_that_is_removed_with_its_job_is_nobodys() {

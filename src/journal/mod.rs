@@ -6,6 +6,7 @@
 mod backend;
 pub mod codec;
 pub mod control;
+mod epoch;
 mod error;
 mod event;
 mod lock;
@@ -182,7 +183,11 @@ impl Journal {
     /// # Errors
     /// The record is damaged.
     pub fn state(&self) -> Result<State, JournalError> {
-        self.meta::<record::State1>("state")?.try_into()
+        let state = self.meta::<record::State1>("state")?.try_into()?;
+        match self.optional::<epoch::Epoch1>(epoch::PLACE)? {
+            Some(begun) => begun.complete(state),
+            None => Ok(state),
+        }
     }
 
     /// The manifest; only there once the snapshot is taken.
@@ -194,12 +199,14 @@ impl Journal {
     }
 
     fn meta<T: DeserializeOwned>(&self, place: &'static str) -> Result<T, JournalError> {
+        let missing = || JournalError::Record { place: place.to_owned(), what: "is missing".to_owned() };
+        self.optional(place)?.ok_or_else(missing)
+    }
+
+    fn optional<T: DeserializeOwned>(&self, place: &'static str) -> Result<Option<T>, JournalError> {
         let transaction = self.database.begin_read()?;
         let meta = transaction.open_table(META)?;
-        let record = meta.get(place)?;
-        let record =
-            record.ok_or_else(|| JournalError::Record { place: place.to_owned(), what: "is missing".to_owned() })?;
-        codec::decode(place, record.value())
+        meta.get(place)?.map(|record| codec::decode(place, record.value())).transpose()
     }
 
     /// The chunks of the manifest in order, `count` of them from `first` on.
@@ -295,6 +302,9 @@ impl Journal {
             }
             if let Writes::Renewed(job) = writes {
                 put(&mut meta, "job", "job", &record::Job1::from(*job))?;
+                if let Some(begun) = epoch::Epoch1::of(after) {
+                    put(&mut meta, epoch::PLACE, epoch::PLACE, &begun)?;
+                }
                 for place in ["manifest", "verified"] {
                     drop(meta.remove(place)?);
                 }
@@ -318,10 +328,7 @@ impl Journal {
     /// # Errors
     /// The record is damaged.
     pub fn verified(&self) -> Result<ChunkSet, JournalError> {
-        let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        let Some(record) = meta.get("verified")? else { return Ok(ChunkSet::default()) };
-        let ranges = codec::decode("verified", record.value())?;
+        let Some(ranges) = self.optional("verified")? else { return Ok(ChunkSet::default()) };
         ChunkSet::from_ranges(ranges).ok_or_else(|| JournalError::Record {
             place: "verified".to_owned(),
             what: "has a malformed chunk set".to_owned(),
@@ -351,11 +358,8 @@ impl Journal {
     /// # Errors
     /// The record is damaged.
     pub fn checkpoint(&self) -> Result<Option<PathBuf>, JournalError> {
-        let transaction = self.database.begin_read()?;
-        let meta = transaction.open_table(META)?;
-        let Some(record) = meta.get("checkpoint")? else { return Ok(None) };
-        let path: Vec<u8> = codec::decode("checkpoint", record.value())?;
-        Ok(Some(PathBuf::from(std::ffi::OsString::from_vec(path))))
+        let path: Option<Vec<u8>> = self.optional("checkpoint")?;
+        Ok(path.map(|path| PathBuf::from(std::ffi::OsString::from_vec(path))))
     }
 
     /// Remembers where the checkpoint is; none once there is none. No part of the state: a job that has lost its checkpoint

@@ -4,7 +4,7 @@
 //! which a process would wait for ever; a directory. The control file has its own rule, see [`super::control`].
 
 use super::JournalError;
-use crate::disk;
+use crate::disk::{self, Making};
 use std::{
     fs::{self, File, FileType, OpenOptions},
     io,
@@ -22,6 +22,48 @@ const FILES: [&str; 8] = [
     "switch.json.new",
     "control.json.new",
 ];
+
+/// What is written under these names gets another one when it is whole.
+const UNFINISHED: [&str; 4] = ["journal.redb.new", "status.json.new", "switch.json.new", "control.json.new"];
+/// How often a file is written that is removed before it gets its name.
+const TRIES: u32 = 16;
+
+/// Writes a file durably under a name that gets another one when it is whole. While it has the first one it is locked: else somebody
+/// who begins to work on the job would take it for what a crash left. Before it is locked that can happen, and it is written again.
+pub(super) fn replace(temporary: &Path, path: &Path, content: &[u8]) -> Result<(), (&'static str, io::Error)> {
+    let mut tries = 0..TRIES;
+    loop {
+        let made = disk::make(temporary, Making::Anew).and_then(|file| {
+            // A file system without locks has the second try left.
+            let _ = file.try_lock();
+            file.write_at(0, content)?;
+            file.sync()?;
+            Ok(file)
+        });
+        let _locked = made.map_err(|error| ("write", error))?;
+        match disk::rename(temporary, path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
+            renamed => return renamed.map_err(|error| ("replace", error)),
+        }
+    }
+}
+
+/// Removes what processes that died have left half written. Who calls has the job's lock; requests are made without that, and locked
+/// themselves, see [`replace`].
+pub(super) fn clear_unfinished(directory: &Path) {
+    let left = UNFINISHED.iter().map(|name| directory.join(name)).filter(|path| path.is_file());
+    for path in left {
+        let is_in_work =
+            open(&path).is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
+        if is_in_work {
+            continue;
+        }
+        if let Err(error) = disk::clear(&path) {
+            // The next who writes it takes its place.
+            tracing::warn!(%error, path = %path.display(), "what a crash left could not be removed");
+        }
+    }
+}
 
 /// Refuses a directory that is not one, or has something else than a file where one of ours belongs. What is missing is no matter,
 /// and what cannot be looked at fails when it is used.

@@ -236,8 +236,10 @@ impl From<&State> for State1 {
 impl TryFrom<State1> for State {
     type Error = JournalError;
 
+    /// What began the epoch has a record of its own.
     fn try_from(state: State1) -> Result<State, JournalError> {
-        Ok(State { epoch: state.epoch, attempt: state.attempt, phase: state.phase.try_into()? })
+        let (epoch, attempt, phase) = (state.epoch, state.attempt, state.phase.try_into()?);
+        Ok(State { epoch, cause: None, losses: 0, attempt, phase })
     }
 }
 

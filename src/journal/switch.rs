@@ -4,7 +4,7 @@
 //! somebody has to ask again.
 
 use super::{JournalError, ours, seal};
-use crate::disk::{self, Making};
+use crate::disk;
 use serde::{Deserialize, Serialize};
 use std::{io, io::Read as _, path::Path};
 
@@ -60,8 +60,8 @@ impl SwitchRequest {
         let text = serde_json::to_vec_pretty(&SwitchRequest { seal: Some(seal::BLANK.to_owned()), ..self.clone() })
             .map_err(|e| JournalError::Database(e.to_string()))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
-        disk::write(&temporary, Making::Anew, &seal::sealed(text)).map_err(error("write"))?;
-        disk::rename(&temporary, &directory.join(NAME)).map_err(error("replace"))?;
+        ours::replace(&temporary, &directory.join(NAME), &seal::sealed(text))
+            .map_err(|(doing, source)| error(doing)(source))?;
         disk::sync(directory).map_err(error("sync"))
     }
 

@@ -1,6 +1,6 @@
 //! Folding an event into the next state.
 
-use super::{Event, Fence, Phase, Refusal, State};
+use super::{Cause, Event, Fence, Phase, Refusal, State};
 use crate::model::{ChunkId, ChunkSet, Version};
 
 impl State {
@@ -9,23 +9,26 @@ impl State {
     /// # Errors
     /// The [`Refusal`] of an event that does not follow from this state; the state is as it was.
     pub fn apply(&self, event: &Event) -> Result<State, Refusal> {
-        if let Event::Renewed { height } = event {
-            return self.renewed(*height);
+        if let Event::Renewed { height, cause, .. } = event {
+            return self.renewed(*height, *cause).ok_or_else(|| self.out_of_place(event))?;
         }
         let (attempt, phase) = self.follow(event)?;
-        Ok(State { epoch: self.epoch, attempt, phase })
+        Ok(State { attempt, phase, ..self.clone() })
     }
 
-    /// The next epoch begins. Not from Halted, where an operator must look first, nor while the chain may stand still for a
-    /// switch.
-    fn renewed(&self, height: Version) -> Result<State, Refusal> {
-        match &self.phase {
-            Phase::Snapshotting { .. } | Phase::Restoring { .. } | Phase::Syncing { .. } => {
-                let epoch = self.epoch.checked_add(1).ok_or(Refusal::Final { phase: self.phase.name() })?;
-                Ok(State { epoch, attempt: 0, phase: Phase::Snapshotting { height } })
-            }
-            _ => Err(self.out_of_place(&Event::Renewed { height })),
-        }
+    /// The next epoch begins, if it may. Not from Halted, where an operator must look first, nor while the chain may stand still for a
+    /// switch; and of a target that was lost not once versions were applied to it.
+    fn renewed(&self, height: Version, cause: Cause) -> Option<Result<State, Refusal>> {
+        let is_followed =
+            matches!(&self.phase, Phase::Snapshotting { .. } | Phase::Restoring { .. } | Phase::Syncing { .. });
+        let losses = match cause {
+            Cause::Pruned if is_followed => self.losses,
+            Cause::Lost if self.outlives_loss() => self.losses.saturating_add(1),
+            _ => return None,
+        };
+        let phase = Phase::Snapshotting { height };
+        let begun = |epoch| State { epoch, cause: Some(cause), losses, attempt: 0, phase };
+        Some(self.epoch.checked_add(1).map(begun).ok_or(Refusal::Final { phase: self.phase.name() }))
     }
 
     fn follow(&self, event: &Event) -> Result<(u32, Phase), Refusal> {

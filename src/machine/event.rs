@@ -1,6 +1,7 @@
 //! Events: facts that have become true in the target and are about to be recorded; and why one is refused.
 
 use crate::model::{ChunkId, Hash, Verdict, Version};
+use std::fmt;
 
 /// Proof that two app hashes were compared and are equal. Only the comparison makes one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +26,24 @@ impl Verified {
     #[must_use]
     pub fn app_hash(self) -> Option<Hash> {
         self.app_hash
+    }
+}
+
+/// Why an epoch begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// Versions that are needed are gone from the source.
+    Pruned,
+    /// The target's files are so damaged that its engine cannot open them.
+    Lost,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Pruned => "versions that were needed had been pruned",
+            Cause::Lost => "the target's files were damaged and could not be opened any more",
+        })
     }
 }
 
@@ -78,11 +97,14 @@ pub enum Event {
         /// The chunk that is to be restored and proven again, if the repair left that open.
         reopened: Option<ChunkId>,
     },
-    /// The snapshot cannot be gone on with, because versions that are needed are gone; another one is taken. What the target
-    /// holds does not count any more.
+    /// The snapshot cannot be gone on with, and another one is taken. What the target holds does not count any more.
     Renewed {
         /// The new H.
         height: Version,
+        /// What kind of reason there is.
+        cause: Cause,
+        /// The reason in words.
+        why: String,
     },
     /// An operator gave up.
     Aborted,

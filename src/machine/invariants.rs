@@ -23,6 +23,10 @@ pub fn check(before: &State, event: &Event, outcome: &Result<State, Refusal>) ->
     if matches!(event, Event::Flipped | Event::Finished) != matches!(after.phase, Phase::Done { .. }) {
         return Err("Done was reached other than by the flip, or the flip led elsewhere");
     }
+    let is_early = matches!(before.phase, Phase::Snapshotting { .. } | Phase::Restoring { .. });
+    if before.losses != after.losses && !is_early {
+        return Err("a target was given up that versions had been applied to");
+    }
     if before.epoch != after.epoch && !matches!(after.phase, Phase::Snapshotting { .. }) {
         return Err("an epoch began other than with its snapshot");
     }
@@ -46,6 +50,9 @@ pub fn check(before: &State, event: &Event, outcome: &Result<State, Refusal>) ->
 /// # Errors
 /// The broken promise, in words.
 pub fn state(state: &State) -> Result<(), &'static str> {
+    if state.losses > State::MOST_LOSSES || state.losses >= state.epoch {
+        return Err("more targets were lost than there were epochs for them");
+    }
     phase(&state.phase)
 }
 

@@ -12,6 +12,6 @@ pub mod invariants;
 mod state;
 mod step;
 
-pub use event::{Event, Refusal, Verified};
+pub use event::{Cause, Event, Refusal, Verified};
 pub use state::{Fence, Phase, Rank, State};
 pub use step::Step;

@@ -1,5 +1,6 @@
 //! The state of a migration: small, complete, and all that a restart needs besides the chunk manifest.
 
+use super::Cause;
 use crate::model::{ChunkSet, Verdict, Version};
 use std::fmt;
 
@@ -8,6 +9,10 @@ use std::fmt;
 pub struct State {
     /// Which snapshot this is; a new snapshot over a wiped target starts the next epoch. From 1.
     pub epoch: u32,
+    /// Why this epoch began; none for the first one, or if the journal does not say.
+    pub cause: Option<Cause>,
+    /// How many epochs began because the target was [`Cause::Lost`].
+    pub losses: u32,
     /// How often work was taken back within the epoch: an undone switch, a repaired halt. From 0.
     pub attempt: u32,
     /// The phase and its position.
@@ -96,7 +101,18 @@ impl State {
     /// The state a job is born with: the snapshot at `height` is to be taken.
     #[must_use]
     pub fn new(height: Version) -> State {
-        State { epoch: 1, attempt: 0, phase: Phase::Snapshotting { height } }
+        State { epoch: 1, cause: None, losses: 0, attempt: 0, phase: Phase::Snapshotting { height } }
+    }
+
+    /// How often a job may begin anew because its target was lost: a disk that loses it again and again is no place for it.
+    pub const MOST_LOSSES: u32 = 3;
+
+    /// Whether a target that is [`Cause::Lost`] is given up and begun anew: while nothing rests on it but work of the snapshot. Later
+    /// the target is what was told to be applied, or what a chain runs on, and an operator must look first.
+    #[must_use]
+    pub fn outlives_loss(&self) -> bool {
+        let is_early = matches!(self.phase, Phase::Snapshotting { .. } | Phase::Restoring { .. });
+        is_early && self.losses < State::MOST_LOSSES
     }
 
     /// How far this state is.

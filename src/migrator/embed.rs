@@ -86,8 +86,9 @@ pub fn embed_with(
     let gap = missing(&state, source.as_ref())?;
     // Of a snapshot that cannot be gone on with nothing need be recognised: what comes of it is wiped.
     let known = gap.is_none().then(&entered);
-    let mut migrator = assemble(engines, place, known, journal, job, tuning, lock)?;
-    if let Some((version, what)) = gap {
+    let anew = || Ok(entered());
+    let mut migrator = assemble(engines, place, (known, Some(&anew)), journal, job, tuning, lock)?;
+    if let Some((version, what)) = gap.filter(|_| migrator.recorder.state().epoch == state.epoch) {
         migrator.renew(entered(), None, &format!("version {version}, {what}, was pruned while the job was away"))?;
     }
     migrator.chain = chain;

@@ -10,6 +10,7 @@ use super::{
     follow::Followed,
     paths::{resolve, resolved},
     reading::{self, Reading, Taken},
+    renew,
     still::Still,
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     phases,
     plan::{At, Parts, Paths, Plan, Tuning},
     source::{self, Feed, RetainedVersions, Source, checkpoint::Trail},
-    target::{EngineTuning, Engines, Place, Target},
+    target::{EngineTuning, Engines, Place, Target, TargetError},
 };
 use std::{fs, io, path::Path, sync::Arc};
 
@@ -67,7 +68,7 @@ pub fn open_with(engines: &Arc<dyn Engines>, paths: &Paths, plan: &Plan, tuning:
         // Nothing is left to be read from it, an operator may well have removed it by now, and reading a snapshot takes a while.
         let is_snapshot = source::snapshot::recognises(&paths.source);
         let entered = if is_snapshot { None } else { enter(&paths.source, paths, &job.plan, known, tuning).ok() };
-        return assemble(engines, place, entered, journal, job, tuning, lock);
+        return assemble(engines, place, (entered, None), journal, job, tuning, lock);
     }
     let (reading, entered) = match new {
         Some(prepared) => prepared,
@@ -89,7 +90,9 @@ pub fn open_with(engines: &Arc<dyn Engines>, paths: &Paths, plan: &Plan, tuning:
     if let Some((version, what)) = gap.filter(|_| !tuning.follow) {
         return Err(reading::pruned(version, what));
     }
-    let mut migrator = assemble(engines, place.clone(), Some(entered), journal, job, tuning, lock)?;
+    let again = |plan: &Plan| enter(&reading.path, paths, plan, known, tuning);
+    let anew = || again(plan);
+    let mut migrator = assemble(engines, place.clone(), (Some(entered), Some(&anew)), journal, job, tuning, lock)?;
     let Some(Taken { trail, number, checkpoint }) = reading.checkpoint else {
         if !source::snapshot::recognises(&paths.source) {
             let database = paths.source.clone();
@@ -97,9 +100,9 @@ pub fn open_with(engines: &Arc<dyn Engines>, paths: &Paths, plan: &Plan, tuning:
         }
         return Ok(migrator);
     };
-    if let Some((version, what)) = gap {
+    if let Some((version, what)) = gap.filter(|_| migrator.recorder.state().epoch == state.epoch) {
         let why = format!("the node has pruned version {version}, {what}, and the checkpoint that had it is gone");
-        let entered = enter(&reading.path, paths, &migrator.job.plan, known, tuning)?;
+        let entered = again(&migrator.job.plan)?;
         migrator.renew(entered, Some(checkpoint.clone()), &why)?;
     }
     migrator.checkpoint = Some((checkpoint, reading.is_new));
@@ -168,7 +171,7 @@ pub fn inspect(target: &Path, source: Option<&Paths>, tuning: Tuning) -> Result<
         let peek = entrance::look(paths, &job.plan, Some(job.source.app_hash), tuning)?;
         (entered, held) = (Some((peek.source, peek.feed)), Some(peek.held));
     }
-    let mut migrator = assemble(&built_in()?, place, entered, journal, job, tuning, lock)?;
+    let mut migrator = assemble(&built_in()?, place, (entered, None), journal, job, tuning, lock)?;
     migrator._held = held;
     Ok(migrator)
 }
@@ -275,16 +278,21 @@ pub(super) fn begin(place: &Place, job: &Job, checkpoint: Option<&Path>) -> Resu
     Ok(())
 }
 
+/// What a job reads, if it does; and what it reads if its target turns out to be lost and is begun anew, where that is for the command
+/// to do.
+pub(super) type Reads<'a> = (Option<Entered>, Option<&'a dyn Fn() -> Result<Entered, Error>>);
+
 pub(super) fn assemble(
     engines: &Arc<dyn Engines>,
     place: Place,
-    source: Option<Entered>,
-    journal: Journal,
-    job: Job,
+    (mut source, anew): Reads<'_>,
+    mut journal: Journal,
+    mut job: Job,
     tuning: Tuning,
     lock: Lock,
 ) -> Result<Migrator, Error> {
     let state = journal.state()?;
+    let mut is_wiped = false;
     if !matches!(state.phase, Phase::Done { .. }) {
         // Before the engines: opening them writes to the target, and a refusal must leave it as it was.
         if let Some((_, feed)) = &source {
@@ -293,10 +301,23 @@ pub(super) fn assemble(
         if matches!(state.phase, Phase::Snapshotting { .. }) && state.epoch > 1 {
             // What the epoch before wrote: a crash came before it was wiped, or while it was.
             place.wipe()?;
+            is_wiped = true;
         }
         place.clear_staging()?;
     }
-    let target = open_engines(engines.as_ref(), &place, job.id, job.plan.parts, tuning)?;
+    let open = |job: &Job| open_engines(engines.as_ref(), &place, job.id, job.plan.parts, tuning);
+    let target = match (open(&job), anew) {
+        // What is damaged though it was empty a moment ago would be so again.
+        (Err(Error::Target(lost @ TargetError::Lost { .. })), Some(anew)) if state.outlives_loss() && !is_wiped => {
+            let entered = anew()?;
+            (journal, job) = renew::lost(journal, job, &entered, &lost)?;
+            source = Some(entered);
+            place.wipe()?;
+            place.clear_staging()?;
+            open(&job)?
+        }
+        (opened, _) => opened?,
+    };
     let mut migrator = match source {
         Some((source, feed)) => Migrator::assemble_with(source, feed, target, journal, tuning)?,
         None => {

@@ -3,15 +3,15 @@
 //! Owns the order in which that happens. The journal goes first here, because what it says is that nothing of the target counts
 //! any more: a crash before the target is wiped finds that out and wipes it.
 
-use super::{Migrator, entrance::Entered, open::open_engines};
+use super::{Migrator, Recorder, entrance::Entered, open::open_engines};
 use crate::{
     error::Error,
-    journal::{Job, Writes},
-    machine::Event,
+    journal::{Job, Journal, Writes},
+    machine::{Cause, Event},
     model::Manifest,
     plan::{At, Plan},
     source::checkpoint::Checkpoint,
-    target::Target,
+    target::{Target, TargetError},
 };
 use std::sync::atomic::Ordering;
 
@@ -36,7 +36,8 @@ impl Migrator {
         let plan = Plan { app_hash: None, ..self.job.plan.clone() };
         let source_identity = super::open::identify(source.as_ref(), feed.as_ref(), &plan)?;
         let job = Job { source: source_identity, ..self.job.clone() };
-        self.recorder.record(&Event::Renewed { height: job.source.height }, &Writes::Renewed(&job))?;
+        let event = Event::Renewed { height: job.source.height, cause: Cause::Pruned, why: why.to_owned() };
+        self.recorder.record(&event, &Writes::Renewed(&job))?;
         // The engines close first.
         self.target = Target { sc: None, ss: None };
         place.wipe()?;
@@ -52,4 +53,27 @@ impl Migrator {
         }
         self.prepare_source()
     }
+}
+
+/// Records that the next epoch begins because the target was lost: what its engines were about to be opened on does not count any more.
+/// Nothing of it was of record, and the source has everything. It is for the caller to wipe it, at once or after a crash.
+pub(super) fn lost(
+    journal: Journal,
+    job: Job,
+    (source, feed): &Entered,
+    lost: &TargetError,
+) -> Result<(Journal, Job), Error> {
+    let mut recorder = Recorder::new(journal)?;
+    let phase = recorder.state().phase.name();
+    tracing::warn!(
+        "{lost}; this was found while {phase}, when nothing of the target is of record yet and the source has all of it: the target is \
+         wiped, and the job begins anew by itself (see whether the disk has reported errors)"
+    );
+    // As above: it is the chain that the job was begun with, or none of whose versions is left.
+    let plan = Plan { app_hash: None, ..job.plan.clone() };
+    let identity = super::open::identify(source.as_ref(), feed.as_ref(), &plan)?;
+    let job = Job { source: identity, ..job };
+    let event = Event::Renewed { height: job.source.height, cause: Cause::Lost, why: lost.to_string() };
+    recorder.record(&event, &Writes::Renewed(&job))?;
+    Ok((recorder.into_journal(), job))
 }

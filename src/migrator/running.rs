@@ -109,6 +109,7 @@ impl Migrator {
             following: None,
             attempts: 0,
             epoch: 0,
+            epoch_reason: None,
             memory_stores_left_out: job.plan.leave_out_memory_stores,
             tip: self.feed.tip().map_or(job.source.tip.0, |tip| tip.0),
             applied: None,

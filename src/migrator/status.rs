@@ -43,6 +43,9 @@ pub struct Status {
     /// Which snapshot this is: 1, and one more each time the job had to begin anew.
     #[serde(default)]
     pub epoch: u32,
+    /// Why it began anew the last time, in words.
+    #[serde(default)]
+    pub epoch_reason: Option<String>,
     /// Whether memory stores are left out of `app_hash`.
     #[serde(default)]
     pub memory_stores_left_out: bool,
@@ -122,6 +125,7 @@ impl Status {
     pub fn set_state(&mut self, state: &State) {
         let phase = &state.phase;
         (self.epoch, self.attempts) = (state.epoch, state.attempt);
+        self.epoch_reason = state.cause.map(|cause| cause.to_string());
         self.phase = phase.name().to_owned();
         self.summary = phase.to_string();
         self.height = phase.height().map(|height| height.0).or(self.height);

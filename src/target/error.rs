@@ -37,6 +37,14 @@ pub enum TargetError {
         /// What is damaged.
         what: String,
     },
+    /// The engine's files are so damaged that it cannot open them, now or another time.
+    #[error("{path}: damaged, and cannot be opened: {what}", path = path.display())]
+    Lost {
+        /// The engine's directory.
+        path: PathBuf,
+        /// The engine's words.
+        what: String,
+    },
     /// The directory holds something that is not this job's.
     #[error("{path}: {what}", path = path.display())]
     Foreign {
@@ -58,6 +66,7 @@ pub enum TargetError {
 
 impl From<TargetError> for ReadError {
     fn from(error: TargetError) -> ReadError {
-        ReadError { corrupt: matches!(error, TargetError::Corrupt { .. }), message: error.to_string() }
+        let corrupt = matches!(error, TargetError::Corrupt { .. } | TargetError::Lost { .. });
+        ReadError { corrupt, message: error.to_string() }
     }
 }

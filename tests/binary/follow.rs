@@ -11,7 +11,7 @@ use std::{
 };
 use storeshift::{
     journal::{Journal, Writes},
-    machine::Event,
+    machine::{Cause, Event},
 };
 use tempfile::TempDir;
 
@@ -65,7 +65,7 @@ fn a_crash_right_after_a_new_epoch_was_recorded_leaves_a_job_that_begins_it_on_a
     // The journal says that nothing of the target counts any more, and nothing is wiped yet.
     let mut journal = Journal::open(&job.target().join("journal")).unwrap();
     let born = journal.job().unwrap();
-    let event = Event::Renewed { height: born.source.height };
+    let event = Event::Renewed { height: born.source.height, cause: Cause::Pruned, why: "a test says so".to_owned() };
     let after = journal.state().unwrap().apply(&event).unwrap();
     journal.record(&event, &after, &Writes::Renewed(&born)).unwrap();
     drop(journal);

@@ -62,6 +62,13 @@ fn whatever_it_leaves_of_a_job_another_run_comes_to_the_same_target_and_what_was
 }
 
 #[test]
+fn whatever_it_leaves_of_a_target_that_was_lost_and_is_begun_anew_nothing_of_it_is_in_the_new() {
+    let effort = Effort { drawn: effort().drawn / 8, ..effort() };
+    let figures = tell(&Job::new(Ending::Lost), Job::record, effort);
+    assert!(figures.distinct > 500 && figures.double_images > 100, "{figures:?}");
+}
+
+#[test]
 fn whatever_it_leaves_of_a_job_that_is_given_up_nothing_of_it_comes_back() {
     let effort = Effort { drawn: effort().drawn / 8, ..effort() };
     let figures = tell(&Job::new(Ending::GivenUp), Job::record, effort);

@@ -15,6 +15,7 @@ mod journal;
 mod large;
 mod layers;
 mod live;
+mod lost;
 mod machine;
 mod places;
 mod prefixes;

@@ -117,7 +117,7 @@ fn a_state_that_cannot_be_is_not_gone_on_with() {
             from: Box::new(Phase::Aborted),
         },
     ] {
-        let state = State { epoch: 1, attempt: 0, phase };
+        let state = State { phase, ..State::new(Version(5)) };
         let journal = Journal::on_backend(Disk::new(), Some((&job, &state))).unwrap();
         assert!(matches!(Recorder::new(journal), Err(Error::Invariant(_))), "{state:?}");
     }

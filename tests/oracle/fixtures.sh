@@ -93,3 +93,12 @@ snapshot nofast 8
 # In two runs: the first one's versions are in a table, the second one's in the write-ahead log.
 make pebble -backend pebbledb -stores 3 -versions 10 -keys 90 -updates 50 -val-min 0 -val-max 120 -large 0 -seed 8 -changesets 0 -extra 0
 ! wanted pebble || "$bin/mkv1" -out "$out/pebble" -every 1 -continue -versions 4 -changesets 4 -extra 3 2>&1 | tail -1 | sed "s/^/pebble: /"
+
+# As small as can be: every bit of them is flipped (tests/sweep). The first versions are in a table, the last one in the log.
+tiny="-stores 1 -keys 4 -updates 3 -val-min 0 -val-max 8 -large 0 -seed 21"
+make tiny $tiny -versions 2 -changesets 0 -extra 0
+! wanted tiny || "$bin/mkv1" -out "$out/tiny" -every 1 -continue -versions 1 -changesets 1 -extra 0 2>&1 | tail -1 | sed "s/^/tiny: /"
+# PebbleDB's log is in a table once it was opened again, so these are two.
+make tiny-pebble -backend pebbledb $tiny -versions 2 -changesets 0 -extra 0
+! wanted tiny-pebble || "$bin/mkv1" -out "$out/tiny-pebble" -every 1 -continue -versions 1 -changesets 1 -extra 0 2>&1 | tail -1 | sed "s/^/tiny-pebble: /"
+make tiny-pebble-log -backend pebbledb $tiny -versions 3 -changesets 1 -extra 0

@@ -2,15 +2,17 @@
 
 use crate::{
     bytes::{self, Others, fresh},
+    hands::{Fault, caught, deal},
     records,
-    support::random::{Random, seed},
-    table::{Fate, Scale, Table},
+    support::random::seed,
+    table::{Fate, Scale},
 };
 use std::{
     collections::BTreeMap,
     fs,
-    panic::{AssertUnwindSafe, catch_unwind},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 use storeshift::{
     Error, Kind, Migrator,
@@ -39,13 +41,26 @@ pub fn rocks_source(path: &Path, engine: &MemoryEngine) {
     database.flush().unwrap();
 }
 
-/// The files under a directory.
-fn read(root: &Path, below: &str, files: &mut Files) {
-    for entry in fs::read_dir(root.join(below)).unwrap() {
+/// A node's database as RocksDB leaves it when its process is killed: the pairs of `flushed` are in a table, what `engine` has besides is
+/// in the log.
+pub fn rocks_source_with_log(path: &Path, flushed: &MemoryEngine, engine: &MemoryEngine) {
+    rocks_source(path, flushed);
+    let database = RocksDatabase::open(path, EngineTuning::default()).unwrap();
+    let is_new = |key: &Vec<u8>| flushed.pairs.get(key) != engine.pairs.get(key);
+    let pairs = engine.pairs.iter().map(|(key, value)| (key, Some(value.as_slice())));
+    let gone = flushed.pairs.keys().filter(|key| !engine.pairs.contains_key(*key)).map(|key| (key, None));
+    let mut changes = pairs.filter(|(key, _)| is_new(key)).chain(gone).map(|(key, value)| (key.as_slice(), value));
+    database.write(&mut changes, true).unwrap();
+}
+
+/// The files under a directory, if there is one.
+fn list(root: &Path, below: &str, files: &mut Files) {
+    let Ok(entries) = fs::read_dir(root.join(below)) else { return };
+    for entry in entries {
         let entry = entry.unwrap();
         let name = format!("{below}{}", entry.file_name().to_str().unwrap());
         if entry.file_type().unwrap().is_dir() {
-            read(root, &format!("{name}/"), files);
+            list(root, &format!("{name}/"), files);
         } else {
             files.insert(name, fs::read(entry.path()).unwrap());
         }
@@ -53,7 +68,6 @@ fn read(root: &Path, below: &str, files: &mut Files) {
 }
 
 fn write(root: &Path, files: &Files) {
-    let _ = fs::remove_dir_all(root);
     for (name, bytes) in files {
         let path = root.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -74,6 +88,10 @@ fn kind_of(name: &str) -> String {
         file => file,
     };
     format!("{engine}/{file}")
+}
+
+fn is_read(name: &str) -> bool {
+    !kind_of(name).contains("nobody")
 }
 
 /// Store, key, version, and the value, or none where it was removed.
@@ -117,26 +135,54 @@ fn see(job: &Migrator, bounds: (u64, u64)) -> Result<Seen, TargetError> {
 }
 
 struct Sweep {
+    /// A target that is damaged again and again, and the files of the sound one, on the same disk.
     root: PathBuf,
+    pristine: PathBuf,
     source: Paths,
     bounds: (u64, u64),
-    sound: Files,
-    seen: Seen,
+    sound: Arc<Files>,
+    seen: Arc<Seen>,
     /// How errors that found something are to be handled.
     kinds: BTreeMap<String, u64>,
 }
 
 impl Sweep {
+    /// Puts the sound target in place. Engines never write into a file of theirs that was there, so links to it do; the journal is
+    /// written to.
+    fn restore(&self) {
+        let mut there = Files::new();
+        list(&self.root, "", &mut there);
+        for name in there.keys().filter(|name| !self.sound.contains_key(*name)) {
+            fs::remove_file(self.root.join(name)).unwrap();
+        }
+        for (name, bytes) in self.sound.iter() {
+            let path = self.root.join(name);
+            if name.starts_with("journal/") {
+                if !fs::read(&path).is_ok_and(|found| found == *bytes) {
+                    fs::create_dir_all(path.parent().unwrap()).unwrap();
+                    fs::write(&path, bytes).unwrap();
+                }
+                continue;
+            }
+            let inode = |path: &Path| fs::metadata(path).map(|meta| meta.ino()).ok();
+            let pristine = self.pristine.join(name);
+            let found = inode(&path);
+            if found != inode(&pristine) {
+                if found.is_some() {
+                    fs::remove_file(&path).unwrap();
+                }
+                fs::create_dir_all(path.parent().unwrap()).unwrap();
+                fs::hard_link(&pristine, &path).unwrap();
+            }
+        }
+    }
+
     fn inject(&mut self, name: &str, damaged: &[u8]) -> Fate {
-        let mut files = self.sound.clone();
-        files.insert(name.to_owned(), damaged.to_vec());
-        write(&self.root, &files);
-        let this = AssertUnwindSafe(&mut *self);
-        catch_unwind(move || {
-            let this = this;
-            this.0.fate()
-        })
-        .unwrap_or(Fate::Panic)
+        self.restore();
+        let path = self.root.join(name);
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, damaged).unwrap();
+        caught(|| self.fate())
     }
 
     fn found(&mut self, error: &Error) -> Fate {
@@ -157,7 +203,7 @@ impl Sweep {
             Err(error) => return self.found(&error),
         };
         if findings.is_sound() {
-            let same = see(&job, self.bounds).is_ok_and(|seen| seen == self.seen);
+            let same = see(&job, self.bounds).is_ok_and(|seen| seen == *self.seen);
             return if same { Fate::Harmless } else { Fate::Silent };
         }
         drop(job);
@@ -168,11 +214,11 @@ impl Sweep {
 
     fn repair(&self) -> Result<bool, Error> {
         let job = migrator::inspect(&self.root, Some(&self.source), tuning(true))?;
-        Ok(job.verify(false, true)?.is_sound() && see(&job, self.bounds)? == self.seen)
+        Ok(job.verify(false, true)?.is_sound() && see(&job, self.bounds)? == *self.seen)
     }
 }
 
-/// Every bit of every file of a target, and seeded damage.
+/// Every bit of every file of a target that anything reads, and seeded damage.
 fn sweep(name: &str, at: u64, tip: u64, default_seed: u64) {
     let (scale, seed) = (Scale::asked(), seed(default_seed));
     let dir = fresh();
@@ -188,45 +234,64 @@ fn sweep(name: &str, at: u64, tip: u64, default_seed: u64) {
         job.run().unwrap();
         drop(job);
         if !switch {
-            read(&root, "", &mut earlier);
+            list(&root, "", &mut earlier);
         }
     }
     let mut sound = Files::new();
-    read(&root, "", &mut sound);
+    list(&root, "", &mut sound);
+    let pristine = dir.path().join("pristine");
+    write(&pristine, &sound);
     let job = migrator::inspect(&root, None, tuning(true)).unwrap();
     let seen = see(&job, (at, tip)).unwrap();
     drop(job);
-    let mut sweep = Sweep { root, source: paths, bounds: (at, tip), sound, seen, kinds: BTreeMap::new() };
-    let mut table = Table::default();
-    let mut faults: Vec<(&str, usize)> = Vec::new();
-    let sound = sweep.sound.clone();
-    for (name, bytes) in &sound {
-        let unread = kind_of(name).contains("nobody");
+    let (sound, seen) = (Arc::new(sound), Arc::new(seen));
+    let files: Vec<(&String, &Vec<u8>)> = sound.iter().collect();
+    let mut bits = Vec::new();
+    for (file, (name, bytes)) in files.iter().enumerate() {
         // The journal has a sweep of its own.
-        if name != "journal/journal.redb" {
-            faults.extend((0..8 * bytes.len()).step_by(if unread { 331 } else { 1 }).map(|bit| (name.as_str(), bit)));
+        if *name != "journal/journal.redb" {
+            let step = if is_read(name) { 1 } else { 331 };
+            bits.extend((0..8 * bytes.len()).step_by(step).map(|bit| Fault::Bit { file, bit }));
         }
     }
-    println!("{} bits of {} files", faults.len(), sound.len());
-    let stride = scale.stride(faults.len(), 120);
-    for (name, bit) in faults.iter().skip(seed as usize % stride).step_by(stride) {
-        let fate = sweep.inject(name, &bytes::flipped(&sound[*name], *bit));
-        table.count(&kind_of(name), "bit", fate, || format!("bit {bit} of {name}"));
-    }
-    let mut random = Random(seed);
-    let names: Vec<&String> = sound.keys().filter(|name| !kind_of(name).contains("nobody")).collect();
-    for trial in 0..scale.random(100, 60_000) {
-        let name = names[random.below(names.len() as u64) as usize];
-        let beside = names[random.below(names.len() as u64) as usize];
-        let others = Others { earlier: earlier.get(name).map(Vec::as_slice), beside: &sound[beside] };
-        let (kind, damaged) = bytes::random(&sound[name], &others, &mut random);
-        if damaged == sound[name] {
-            continue;
+    let stride = scale.stride(bits.len(), 120);
+    println!("{} bits of {} files, one in {stride}", bits.len(), files.len());
+    let mut faults: Vec<Fault> = bits.into_iter().skip(seed as usize % stride).step_by(stride).collect();
+    faults.extend((0..scale.random(100, 5_000)).map(|trial| Fault::Random { trial }));
+    let readable: Vec<usize> = (0..files.len()).filter(|file| is_read(files[*file].0)).collect();
+    let begin = |hand: usize| Sweep {
+        root: dir.path().join(format!("target-{hand}")),
+        pristine: pristine.clone(),
+        source: Paths { target: dir.path().join(format!("target-{hand}")), ..paths.clone() },
+        bounds: (at, tip),
+        sound: sound.clone(),
+        seen: seen.clone(),
+        kinds: BTreeMap::new(),
+    };
+    let (table, hands) = deal(&faults, begin, |hand, fault| match fault {
+        Fault::Bit { file, bit } => {
+            let (name, bytes) = files[file];
+            let fate = hand.inject(name, &bytes::flipped(bytes, bit));
+            Some((kind_of(name), "bit", fate, format!("bit {bit} of {name}")))
         }
-        let fate = sweep.inject(name, &damaged);
-        table.count(&kind_of(name), kind, fate, || format!("{kind} of {name}, trial {trial}"));
+        Fault::Random { trial } => {
+            let mut random = Fault::numbers(seed, trial);
+            let mut any = || files[readable[random.below(readable.len() as u64) as usize]];
+            let ((name, bytes), (_, beside)) = (any(), any());
+            let others = Others { earlier: earlier.get(name).map(Vec::as_slice), beside };
+            let (kind, damaged) = bytes::random(bytes, &others, &mut random);
+            (damaged != *bytes)
+                .then(|| (kind_of(name), kind, hand.inject(name, &damaged), format!("{kind} of {name}, trial {trial}")))
+        }
+    });
+    let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
+    for (kind, count) in hands.into_iter().flat_map(|hand| hand.kinds) {
+        *kinds.entry(kind).or_default() += count;
     }
-    eprintln!("{:#?}", sweep.kinds);
+    println!("{kinds:#?}");
+    let mut after = Files::new();
+    list(&pristine, "", &mut after);
+    assert!(after == *sound, "a file that is linked was written to: later faults were not alone");
     table.judge(name);
 }
 

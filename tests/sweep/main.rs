@@ -8,6 +8,8 @@
 mod bytes;
 #[cfg(feature = "rocksdb")]
 mod files;
+#[cfg(feature = "rocksdb")]
+mod hands;
 mod journal;
 mod records;
 mod small_files;

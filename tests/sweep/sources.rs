@@ -2,17 +2,14 @@
 
 use crate::{
     bytes::{self, Others, fresh},
-    files::rocks_source,
+    files::{rocks_source, rocks_source_with_log},
+    hands::{Fault, caught, deal},
     records,
-    support::{
-        disk::Disk,
-        random::{Random, seed},
-    },
-    table::{Fate, Scale, Table},
+    support::{disk::Disk, random::seed},
+    table::{Fate, Scale},
 };
 use std::{
     fs,
-    panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -59,7 +56,7 @@ struct Sweep<'a> {
     path: &'a Path,
     plan: Plan,
     tip: Version,
-    sound: (MemoryCommitment, MemoryStorage),
+    sound: &'a (MemoryCommitment, MemoryStorage),
 }
 
 impl Sweep<'_> {
@@ -100,85 +97,149 @@ fn copy(from: &Path, into: &Path) {
     }
 }
 
-/// Every `step`-th bit at least, and seeded damage.
-fn sweep(name: &str, path: &Path, plan: Plan, (bits, random): (u64, u64), default_seed: u64) {
+/// How many bits and random faults there are by default, and at most.
+struct Most {
+    bits: (u64, u64),
+    random: (u64, u64),
+}
+
+/// A small database: every bit of it may be flipped.
+const SMALL: Most = Most { bits: (400, u64::MAX), random: (200, 4_000) };
+/// One of hundreds of kilobytes: a sample of its bits.
+const LARGE: Most = Most { bits: (120, 3_000), random: (80, 1_000) };
+
+/// Bits, and seeded damage.
+fn sweep(name: &str, path: &Path, plan: &Plan, most: &Most, default_seed: u64) {
     let (scale, seed) = (Scale::asked(), seed(default_seed));
-    let sweep = Sweep { path, tip: newest(path, &plan), sound: migrate(path, &plan).unwrap(), plan };
-    let names: Vec<PathBuf> = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let mut files: Vec<(String, PathBuf, Vec<u8>)> = names
-        .into_iter()
-        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap(), path))
-        .map(|(name, bytes, path)| (name, path, bytes))
-        .collect();
+    let (tip, sound) = (newest(path, plan), migrate(path, plan).unwrap());
+    let names = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let mut files: Vec<(String, Vec<u8>)> =
+        names.map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(&path).unwrap())).collect();
     files.sort();
     let kind_of = |name: &str| match name.rsplit_once('.') {
         Some((_, kind)) => format!("*.{kind}"),
         None => name.split('-').next().unwrap_or(name).to_owned(),
     };
-    let mut table = Table::default();
-    let mut inject = |name: &str, path: &Path, kind, whole: &[u8], damaged: &[u8], what: &dyn Fn() -> String| {
-        fs::write(path, damaged).unwrap();
-        let fate = catch_unwind(AssertUnwindSafe(|| sweep.fate(name))).unwrap_or(Fate::Panic);
-        table.count(&kind_of(name), kind, fate, what);
-        fs::write(path, whole).unwrap();
+    let bits = files.iter().enumerate().flat_map(|(file, (_, bytes))| (0..8 * bytes.len()).map(move |bit| (file, bit)));
+    let all: usize = files.iter().map(|(_, bytes)| 8 * bytes.len()).sum();
+    let stride = scale.stride(all, most.bits.0).max((all as u64).div_ceil(most.bits.1) as usize);
+    let bits = bits.skip(seed as usize % stride).step_by(stride).map(|(file, bit)| Fault::Bit { file, bit });
+    let random = (0..scale.random(most.random.0, most.random.1)).map(|trial| Fault::Random { trial });
+    let faults: Vec<Fault> = bits.chain(random).collect();
+    println!("{all} bits of {} files, one in {stride}", files.len());
+    let inject = |root: &PathBuf, name: &str, whole: &[u8], damaged: &[u8]| {
+        let path = root.join(name);
+        fs::write(&path, damaged).unwrap();
+        let sweep = Sweep { path: root, plan: plan.clone(), tip, sound: &sound };
+        let fate = caught(|| sweep.fate(name));
+        fs::write(&path, whole).unwrap();
+        fate
     };
-    let all: usize = files.iter().map(|(_, _, bytes)| 8 * bytes.len()).sum();
-    let stride = scale.stride(all, bits).max(all / 300_000);
-    let mut at = seed as usize % stride.max(1);
-    for (name, path, bytes) in &files {
-        while at < 8 * bytes.len() {
-            inject(name, path, "bit", bytes, &bytes::flipped(bytes, at), &|| format!("bit {at} of {name}"));
-            at += stride;
+    let begin = |hand: usize| {
+        let root = path.with_file_name(format!("of-hand-{hand}.db"));
+        copy(path, &root);
+        root
+    };
+    let (table, roots) = deal(&faults, begin, |root, fault| match fault {
+        Fault::Bit { file, bit } => {
+            let (name, bytes) = &files[file];
+            let fate = inject(root, name, bytes, &bytes::flipped(bytes, bit));
+            Some((kind_of(name), "bit", fate, format!("bit {bit} of {name}")))
         }
-        at -= 8 * bytes.len();
-    }
-    let mut numbers = Random(seed);
-    for trial in 0..scale.random(random, 200 * random) {
-        let (name, path, bytes) = &files[numbers.below(files.len() as u64) as usize];
-        let beside = &files[numbers.below(files.len() as u64) as usize].2;
-        let (kind, damaged) = bytes::random(bytes, &Others { earlier: None, beside }, &mut numbers);
-        if damaged != *bytes {
-            inject(name, path, kind, bytes, &damaged, &|| format!("{kind} of {name}, trial {trial}"));
+        Fault::Random { trial } => {
+            let mut random = Fault::numbers(seed, trial);
+            let mut any = || &files[random.below(files.len() as u64) as usize];
+            let ((name, bytes), (_, beside)) = (any(), any());
+            let (kind, damaged) = bytes::random(bytes, &Others { earlier: None, beside }, &mut random);
+            (damaged != *bytes).then(|| {
+                let fate = inject(root, name, bytes, &damaged);
+                (kind_of(name), kind, fate, format!("{kind} of {name}, trial {trial}"))
+            })
         }
+    });
+    for root in roots {
+        let found = files.iter().all(|(name, bytes)| fs::read(root.join(name)).is_ok_and(|found| found == *bytes));
+        assert!(found && fs::read_dir(&root).unwrap().count() == files.len(), "the source was written to");
     }
-    println!("{all} bits, one in {stride}");
     table.judge(name);
 }
 
-fn fixture(name: &str, default_seed: u64) {
+fn fixture(name: &str, plan: &Plan, most: &Most, default_seed: u64) {
     let dir = fresh();
     let path = dir.path().join("application.db");
     copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).join("application.db"), &path);
-    let plan = Plan { at: At::Latest, chunk_leaves: 64, ..Plan::new() };
-    let plan = Plan { at: At::Version(newest(&path, &plan)), ..plan };
-    sweep(&format!("source {name}"), &path, plan, (120, 80), default_seed);
+    let plan = match plan.at {
+        At::Latest => Plan { at: At::Version(newest(&path, plan)), ..plan.clone() },
+        _ => plan.clone(),
+    };
+    sweep(&format!("source {name}"), &path, &plan, most, default_seed);
+}
+
+fn large(name: &str, default_seed: u64) {
+    fixture(name, &Plan { at: At::Latest, chunk_leaves: 64, ..Plan::new() }, &LARGE, default_seed);
+}
+
+/// From its first version on, so that all of it is read.
+fn tiny(name: &str, default_seed: u64) {
+    fixture(name, &Plan { at: At::Version(Version(1)), chunk_leaves: 2, ..Plan::new() }, &SMALL, default_seed);
 }
 
 #[test]
 fn a_fault_in_a_goleveldb_source_is_found_or_does_no_harm() {
-    fixture("nofast", 79);
+    large("nofast", 79);
 }
 
 #[test]
 fn a_fault_in_a_log_of_goleveldb_is_found_or_does_no_harm() {
-    fixture("unflushed", 80);
+    large("unflushed", 80);
 }
 
 #[test]
 fn a_fault_in_a_pebble_source_is_found_or_does_no_harm() {
-    fixture("pebble", 81);
+    large("pebble", 81);
 }
 
 #[test]
 fn a_fault_in_a_rocksdb_source_is_found_or_does_no_harm() {
-    fixture("pruned-rocksdb", 82);
+    large("pruned-rocksdb", 82);
 }
 
 #[test]
-fn a_fault_in_a_small_rocksdb_source_of_several_versions_is_found_or_does_no_harm() {
+fn no_bit_of_a_tiny_goleveldb_source_goes_unnoticed_or_it_does_no_harm() {
+    tiny("tiny", 84);
+}
+
+#[test]
+fn no_bit_of_a_tiny_pebble_source_goes_unnoticed_or_it_does_no_harm() {
+    tiny("tiny-pebble", 85);
+}
+
+#[test]
+fn no_bit_of_a_tiny_log_of_pebble_goes_unnoticed_or_it_does_no_harm() {
+    tiny("tiny-pebble-log", 86);
+}
+
+#[test]
+fn no_bit_of_a_small_rocksdb_source_of_several_versions_goes_unnoticed_or_it_does_no_harm() {
     let dir = fresh();
     let path = dir.path().join("application.db");
     rocks_source(&path, &records::chain_up_to(8));
     let plan = Plan { at: At::Version(Version(4)), chunk_leaves: 4, ..Plan::new() };
-    sweep("source of several versions (RocksDB)", &path, plan, (800, 300), 83);
+    sweep("source of several versions (RocksDB)", &path, &plan, &SMALL, 83);
+}
+
+#[test]
+fn no_bit_of_a_tiny_rocksdb_source_with_a_log_goes_unnoticed_or_it_does_no_harm() {
+    let dir = fresh();
+    let path = dir.path().join("application.db");
+    let after = records::tiny_chain();
+    rocks_source_with_log(&path, &after[1], &after[2]);
+    let logs = fs::read_dir(&path).unwrap().map(|entry| entry.unwrap());
+    let logged: u64 = logs
+        .filter(|entry| entry.path().extension().is_some_and(|end| end == "log"))
+        .map(|entry| entry.metadata().unwrap().len())
+        .sum();
+    assert!(logged > 200, "nothing is in the log");
+    let plan = Plan { at: At::Version(Version(1)), chunk_leaves: 2, ..Plan::new() };
+    sweep("tiny source (RocksDB)", &path, &plan, &SMALL, 87);
 }

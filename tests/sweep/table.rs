@@ -67,6 +67,15 @@ impl Table {
         }
     }
 
+    /// Takes up what another table has counted.
+    #[cfg_attr(not(feature = "rocksdb"), allow(dead_code, reason = "only faults on the disk are dealt out"))]
+    pub fn add(&mut self, other: Table) {
+        for (place, line) in &other.lines {
+            self.lines.entry(place.clone()).or_default().add(line);
+        }
+        self.bad.extend(other.bad);
+    }
+
     /// What every fault of these kinds came to; to be held against what is expected.
     pub fn sum(&self, of: impl Fn(&str, &str) -> bool) -> Line {
         let mut sum = Line::default();
@@ -96,8 +105,9 @@ impl Table {
             "panics"
         );
         let all = self.sum(|_, _| true);
-        let total = ("all".to_owned(), "");
-        for ((place, kind), line) in self.lines.iter().chain([(&total, &all)]) {
+        let (total, bits) = (("all".to_owned(), ""), ("all".to_owned(), "bit"));
+        let all_bits = self.sum(|_, kind| kind == "bit");
+        for ((place, kind), line) in self.lines.iter().chain([(&bits, &all_bits), (&total, &all)]) {
             let Line { injected, found, chunk, repaired, by_source, harmless, older, silent, panics } = line;
             writeln!(
                 text,

@@ -5,7 +5,7 @@ use super::{
     EngineTuning, after_prefix,
     bulk::Tables,
     compaction::Compaction,
-    engine_error,
+    engine_error, look,
     nodes::{Nearby, Points, Walk},
     open_error, options,
     runs::{self, Runs},
@@ -60,6 +60,7 @@ impl RocksCommitment {
         runs: &Path,
         tuning: EngineTuning,
     ) -> Result<RocksCommitment, TargetError> {
+        look(path)?;
         let cache = options::cache(tuning.cache);
         let mut options = options::database(tuning, &cache);
         // Trees ask for nodes that are there: the filters of the last level, which is nearly everything, would tell nothing.

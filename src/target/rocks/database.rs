@@ -1,7 +1,7 @@
 //! A plain RocksDB database that this process owns, such as the `application.db` of a node: opened, written in batches, handed
 //! on to be read.
 
-use super::{EngineTuning, engine_error, options};
+use super::{EngineTuning, engine_error, look, options};
 use crate::target::TargetError;
 use rocksdb::{DB, WriteBatch, WriteOptions};
 use std::{
@@ -21,6 +21,7 @@ impl RocksDatabase {
     /// # Errors
     /// RocksDB could not open the directory.
     pub fn open(path: &Path, tuning: EngineTuning) -> Result<RocksDatabase, TargetError> {
+        look(path)?;
         let cache = options::cache(tuning.cache);
         let mut options = options::database(tuning, &cache);
         options::compact_as_usual(&mut options);

@@ -3,7 +3,7 @@
 //! column family `default` holds `s/latest` = LE8 version.
 
 use super::{
-    EngineTuning, after_prefix, compaction::Compaction, engine_error, open_error, options, table::TableWriter,
+    EngineTuning, after_prefix, compaction::Compaction, engine_error, look, open_error, options, table::TableWriter,
 };
 use crate::{
     model::{ChangeRef, StoreKey, Version},
@@ -44,6 +44,7 @@ impl RocksStorage {
     /// # Errors
     /// RocksDB could not open the directory.
     pub fn open(path: &Path, staging: &Path, tuning: EngineTuning) -> Result<RocksStorage, TargetError> {
+        look(path)?;
         let error = || open_error(path);
         let cache = options::cache(tuning.cache);
         let database = options::database(tuning, &cache);

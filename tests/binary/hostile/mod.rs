@@ -9,6 +9,7 @@ mod disk;
 mod faults;
 mod limits;
 mod links;
+mod lost;
 mod neighbours;
 
 use crate::helper::{Job, Ran, baseline, binary, fresh};

@@ -5,13 +5,19 @@ use super::{
     log::{Held, Op},
     recorder::{Recorder, Tree},
     story::{Recording, Tale, journal_says, listing},
-    twins::Twins,
+    twins::{DAMAGED, Twins},
 };
-use crate::support::job::tiny;
+use crate::support::{
+    failing::{Failing, Fate},
+    job::tiny,
+};
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 use storeshift::{
     Error, Kind, Migrator, Outcome, disk,
@@ -26,6 +32,8 @@ use storeshift::{
 pub enum Ending {
     Switched,
     GivenUp,
+    /// Its target is damaged while the snapshot is restored, and it is begun anew.
+    Lost,
 }
 
 pub struct Job {
@@ -52,14 +60,52 @@ impl Job {
 
     fn open(&self, dir: &Path, twins: &Twins, switch: bool) -> Result<Migrator, Error> {
         let paths = Paths { source: source(dir), target: target(dir), ..Paths::default() };
-        let at = if self.ending == Ending::Switched { At::Oldest } else { At::Latest };
+        let at = if self.ending == Ending::GivenUp { At::Latest } else { At::Oldest };
         let plan = Plan { at, chunk_leaves: 64, ..Plan::new() };
         let tuning = Tuning { memory: 32 << 20, switch, ..tiny(1) };
         let engines: Arc<dyn Engines> = Arc::new(twins.clone());
         migrator::open_with(&engines, &paths, &plan, tuning)
     }
 
+    /// A target whose engine is damaged while the snapshot is restored, as it is before any journal's write that fails.
+    fn damaged(&self, dir: &Path) -> Twins {
+        for writes in 1.. {
+            drop(fs::remove_dir_all(target(dir)));
+            let (twins, left) = (Twins::holding(Vec::new(), None), Arc::new(AtomicI64::new(writes)));
+            let asked = move || if left.fetch_sub(1, Ordering::SeqCst) > 0 { Fate::Happens } else { Fate::Fails };
+            let mounted = disk::mount(dir, Arc::new(Failing(Arc::new(asked))));
+            let end = self.open(dir, &twins, true).and_then(|mut job| job.run());
+            drop(mounted);
+            assert!(end.is_err(), "it was never in the middle");
+            let state = state(&target(dir).join("journal"));
+            if state
+                .is_some_and(|state| matches!(state.phase, Phase::Restoring { restored, .. } if restored.count() > 0))
+            {
+                fs::write(target(dir).join("sc").join(DAMAGED), "").unwrap();
+                return twins;
+            }
+        }
+        unreachable!()
+    }
+
+    fn record_lost(&self, dir: &Path) -> Recording {
+        let engines = self.damaged(dir).held().clone();
+        let base = Tree::read(dir);
+        let recorder = Recorder::new(dir);
+        let mounted = disk::mount(dir, Arc::new(recorder.clone()));
+        let twins = Twins::holding(engines.clone(), Some(recorder.clone()));
+        assert!(matches!(self.run(dir, &twins, true), Outcome::Done { .. }));
+        recorder.note(Op::Told("done".to_owned()));
+        drop(mounted);
+        let state = state(&target(dir).join("journal")).unwrap();
+        assert_eq!((state.epoch, state.losses), (2, 1));
+        Recording { base, engines, ops: recorder.ops() }
+    }
+
     pub fn record(&self, dir: &Path) -> Recording {
+        if self.ending == Ending::Lost {
+            return self.record_lost(dir);
+        }
         let recorder = Recorder::new(dir);
         let mounted = disk::mount(dir, Arc::new(recorder.clone()));
         let twins = Twins::holding(Vec::new(), Some(recorder.clone()));
@@ -84,6 +130,7 @@ impl Job {
                 migrator::abort(&target(dir)).unwrap();
                 recorder.note(Op::Told("gone".to_owned()));
             }
+            Ending::Lost => {}
         }
         drop(mounted);
         Recording { base: Tree::empty(), engines: Vec::new(), ops: recorder.ops() }
@@ -139,7 +186,7 @@ impl Tale for Job {
         let left = listing(dir, dir);
         let allowed = ["journal.redb", "lock", "control.json", "storeshift.job", "twin"];
         // Until it is removed with the job.
-        let stale = ["switch.json", "switch.json.new", "control.json.new"];
+        let stale = ["switch.json"];
         let known = |name: &&String| allowed.iter().chain(&stale).any(|known| name.ends_with(known));
         assert!(left.iter().all(|name| known(&name)), "left over: {left:?}");
         for empty in ["staging", "runs", "spool"] {

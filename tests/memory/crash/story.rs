@@ -68,12 +68,9 @@ pub trait Tale: Sync {
 /// Which of a target's files there may be when all is done.
 const LEFT: &[&str] = &[
     "v2/journal/control.json",
-    // What was being written: the next who writes it takes its place.
-    "v2/journal/control.json.new",
     "v2/journal/journal.redb",
     "v2/journal/lock",
     "v2/journal/status.json",
-    "v2/journal/status.json.new",
     "v2/sc/storeshift.job",
     "v2/sc/twin",
     "v2/ss/storeshift.job",

@@ -22,6 +22,8 @@ use storeshift::{
 
 /// By this an engine's directory says which one it is; without it there is a new one.
 const MARK: &str = "twin";
+/// An engine with this in its directory cannot be opened any more.
+pub const DAMAGED: &str = "damaged";
 /// The number of the database of store/v1.
 pub const V1: usize = 0;
 
@@ -54,6 +56,9 @@ impl Twins {
 
     /// The engine in a directory, and whether it was made just now.
     fn number(&self, directory: &Path) -> Result<usize, TargetError> {
+        if directory.join(DAMAGED).exists() {
+            return Err(TargetError::Lost { path: directory.to_owned(), what: "a test says so".to_owned() });
+        }
         let mark = directory.join(MARK);
         let io = |source| TargetError::Io { path: mark.clone(), doing: "use", source };
         if let Ok(text) = std::fs::read_to_string(&mark) {

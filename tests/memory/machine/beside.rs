@@ -6,7 +6,7 @@
 use super::switchers::Switcher;
 use std::collections::{HashSet, VecDeque};
 use storeshift::{
-    machine::{Event, Fence, Phase, State, Step, Verified},
+    machine::{Cause, Event, Fence, Phase, State, Step, Verified},
     model::{Hash, Version},
 };
 
@@ -372,8 +372,9 @@ impl World {
             known = known.apply(&undone()).map_err(|refusal| refusal.to_string())?;
         }
         if !self.reads(needed(Some(&known)).unwrap_or_default())? {
-            known =
-                known.apply(&Event::Renewed { height: Version(self.v1.1) }).map_err(|refusal| refusal.to_string())?;
+            let renewed =
+                Event::Renewed { height: Version(self.v1.1), cause: Cause::Pruned, why: "it is gone".to_owned() };
+            known = known.apply(&renewed).map_err(|refusal| refusal.to_string())?;
         }
         if matches!(known.phase, Phase::Snapshotting { .. }) {
             // Wiped, if there is anything: it is of the epoch before.

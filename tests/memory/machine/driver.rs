@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeSet, HashSet, VecDeque};
 use storeshift::{
-    machine::{Event, Fence, Phase, State, Step, Verified},
+    machine::{Cause, Event, Fence, Phase, State, Step, Verified},
     model::{Hash, Version},
 };
 
@@ -34,6 +34,10 @@ enum Driver {
     KeepsOldEpoch,
     /// Wipes the target for a new epoch before the journal says that there is one.
     WipesForNewEpochFirst,
+    /// Wipes a target that was lost, and records that it begins anew only then.
+    WipesLostFirst,
+    /// Begins anew whenever a target is lost, also after versions were applied.
+    GivesUpWhateverIsLost,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +63,8 @@ struct Content {
     watermark: u64,
     /// The epoch that wrote first since it was wiped.
     of: Option<u32>,
+    /// The disk has damaged it: it cannot be opened.
+    is_lost: bool,
 }
 
 /// What a kill takes away.
@@ -79,6 +85,10 @@ struct World {
     sc: Content,
     ss: Content,
     life: Life,
+}
+
+fn renewed(cause: Cause) -> Event {
+    Event::Renewed { height: Version(HEIGHT), cause, why: String::new() }
 }
 
 fn undone() -> Event {
@@ -111,6 +121,10 @@ impl World {
         begins && driver != Driver::KeepsOldEpoch && self.life.wiped.len() < 2
     }
 
+    fn is_lost(&self) -> bool {
+        self.sc.is_lost || self.ss.is_lost
+    }
+
     fn wipe(&mut self, engine: Engine) {
         *self.engine(engine) = Content::default();
         self.life.wiped.insert(engine);
@@ -119,7 +133,7 @@ impl World {
     /// What may be done next: target writes, and the event that is recorded after them.
     fn units(&self, driver: Driver) -> Vec<(Vec<Write>, Event)> {
         let Some(state) = &self.journal else { return Vec::new() };
-        if self.must_wipe(driver) {
+        if self.must_wipe(driver) || self.is_lost() {
             return Vec::new();
         }
         let both = |write: &dyn Fn(Engine) -> Write| vec![write(Engine::Sc), write(Engine::Ss)];
@@ -209,7 +223,7 @@ impl World {
     fn check_flip(&self, after: &State) -> Result<(), String> {
         let Phase::Done { version, .. } = after.phase else { return Err("the flip did not lead to Done".into()) };
         for engine in [&self.sc, &self.ss] {
-            if engine.chunks != [1; CHUNKS as usize] || engine.watermark != version.0 {
+            if engine.is_lost || engine.chunks != [1; CHUNKS as usize] || engine.watermark != version.0 {
                 return Err(format!("flipped to an engine that is not whole: {engine:?}"));
             }
         }
@@ -229,6 +243,10 @@ impl World {
             let empty = self.sc == Content::default() && self.ss == Content::default();
             return if empty { Ok(()) } else { Err("the journal is gone and the target is not".into()) };
         };
+        if self.is_lost() {
+            // The disk's doing, whatever the driver did.
+            return Ok(());
+        }
         if let Phase::Restoring { restored, joined, .. } = &state.phase {
             for id in (0..CHUNKS).filter(|id| restored.contains(*id)) {
                 match [self.sc.chunks[id as usize], self.ss.chunks[id as usize]] {
@@ -301,10 +319,28 @@ impl World {
             matches!(state.phase, Phase::Snapshotting { .. } | Phase::Restoring { .. } | Phase::Syncing { .. });
         if state.epoch == 1 && is_before_switch {
             // What it needs was pruned away, and another snapshot is taken.
-            step(&|world| world.record(&Event::Renewed { height: Version(HEIGHT) }))?;
+            step(&|world| world.record(&renewed(Cause::Pruned)))?;
             if driver == Driver::WipesForNewEpochFirst {
                 step(&|world| {
                     engines.into_iter().for_each(|engine| world.wipe(engine));
+                    Ok(())
+                })?;
+            }
+        }
+        if self.is_lost() {
+            if state.outlives_loss() || driver == Driver::GivesUpWhateverIsLost {
+                step(&|world| world.record(&renewed(Cause::Lost)))?;
+            }
+            if state.outlives_loss() && driver == Driver::WipesLostFirst {
+                step(&|world| {
+                    engines.into_iter().for_each(|engine| world.wipe(engine));
+                    Ok(())
+                })?;
+            }
+        } else if state.epoch == 1 && matches!(state.phase, Phase::Restoring { .. } | Phase::Syncing { .. }) {
+            for engine in engines {
+                step(&|world| {
+                    world.engine(engine).is_lost = true;
                     Ok(())
                 })?;
             }
@@ -335,8 +371,16 @@ impl World {
         let mut world = self.clone();
         world.life = Life::default();
         for _ in 0..60 {
-            match world.journal.as_ref().map(|state| &state.phase) {
-                None | Some(Phase::Done { .. } | Phase::Aborted) => return Ok(()),
+            match &world.journal {
+                None | Some(State { phase: Phase::Done { .. } | Phase::Aborted, .. }) => return Ok(()),
+                Some(state) if world.is_lost() && !world.must_wipe(driver) => {
+                    if !state.outlives_loss() {
+                        // An operator is asked.
+                        return Ok(());
+                    }
+                    world.record(&renewed(Cause::Lost))?;
+                    continue;
+                }
                 _ => {}
             }
             if world.must_wipe(driver) {
@@ -423,4 +467,14 @@ fn a_new_epoch_begins_on_an_empty_target_and_a_driver_that_does_not_wipe_it_is_f
 #[test]
 fn the_journal_goes_first_for_a_new_epoch_a_driver_that_wipes_before_it_records_is_found_out() {
     assert_found(Driver::WipesForNewEpochFirst, "the target is behind the journal");
+}
+
+#[test]
+fn the_journal_goes_first_when_a_target_is_lost_too() {
+    assert_found(Driver::WipesLostFirst, "the target is behind the journal");
+}
+
+#[test]
+fn a_target_that_versions_were_applied_to_is_never_given_up_as_lost() {
+    assert_found(Driver::GivesUpWhateverIsLost, "the machine refuses the driver");
 }

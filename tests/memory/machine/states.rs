@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 use storeshift::{
-    machine::{Event, Fence, Phase, Refusal, State, Step, Verified, invariants},
+    machine::{Cause, Event, Fence, Phase, Refusal, State, Step, Verified, invariants},
     model::{Hash, Verdict, Version},
 };
 
@@ -19,6 +19,10 @@ fn verified() -> Verified {
 
 fn verdict() -> Verdict {
     Verdict::AppHash { version: Version(1), expected: Hash::EMPTY, found: Hash([1; 32]) }
+}
+
+fn renewed(height: u64, cause: Cause) -> Event {
+    Event::Renewed { height: Version(height), cause, why: String::new() }
 }
 
 /// Every event there is on this scale, those that never make sense included.
@@ -45,7 +49,7 @@ fn events() -> Vec<Event> {
     events.extend((0..=CHUNKS).map(|chunks| Event::Snapshotted { chunks }));
     events.extend((0..=CHUNKS).map(|chunk| Event::Repaired { reopened: Some(chunk) }));
     events.extend((0..=NEWEST).map(|version| Event::Applied { to: Version(version) }));
-    events.extend((1..=2).map(|height| Event::Renewed { height: Version(height) }));
+    events.extend((1..=2).flat_map(|height| [Cause::Pruned, Cause::Lost].map(|cause| renewed(height, cause))));
     events.extend((0..=NEWEST).map(|version| Event::Fenced { version: Version(version) }));
     events
 }
@@ -112,14 +116,31 @@ fn a_new_epoch_begins_with_its_snapshot_and_with_nothing_of_the_last_one() {
     explore(|state, event, outcome| {
         let Ok(after) = outcome else { return };
         assert_eq!(after.epoch > state.epoch, matches!(event, Event::Renewed { .. }), "{state:?} {event:?}");
-        if let Event::Renewed { height } = event {
-            let begun = State { epoch: state.epoch + 1, ..State::new(*height) };
+        if let Event::Renewed { height, cause, .. } = event {
+            let losses = state.losses + u32::from(*cause == Cause::Lost);
+            let begun = State { epoch: state.epoch + 1, cause: Some(*cause), losses, ..State::new(*height) };
             assert_eq!(*after, begun);
-            let fit =
-                matches!(state.phase, Phase::Snapshotting { .. } | Phase::Restoring { .. } | Phase::Syncing { .. });
+            let is_early = matches!(state.phase, Phase::Snapshotting { .. } | Phase::Restoring { .. });
+            let fit = is_early || *cause == Cause::Pruned && matches!(state.phase, Phase::Syncing { .. });
             assert!(fit, "{state:?}");
         }
     });
+}
+
+#[test]
+fn a_target_that_is_lost_again_and_again_is_given_up_three_times_and_then_an_operator_is_asked() {
+    let mut state = State::new(Version(1));
+    for losses in 1..=3 {
+        // What was pruned meanwhile does not count.
+        for cause in [Cause::Pruned, Cause::Lost] {
+            assert!(state.outlives_loss());
+            state = state.apply(&renewed(1, cause)).unwrap().apply(&Event::Snapshotted { chunks: 2 }).unwrap();
+        }
+        assert_eq!(state.losses, losses);
+    }
+    assert!(!state.outlives_loss());
+    assert!(matches!(state.apply(&renewed(1, Cause::Lost)), Err(Refusal::OutOfPlace { .. })));
+    state.apply(&renewed(1, Cause::Pruned)).unwrap();
 }
 
 /// Written down once more and without looking at the machine: what each of the decisive states needs to be reached.

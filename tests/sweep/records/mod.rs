@@ -60,6 +60,23 @@ pub fn chain_up_to(tip: u64) -> MemoryEngine {
     engine
 }
 
+/// The database of a chain of one store, a few keys and three versions, after each of them.
+#[cfg(feature = "rocksdb")]
+pub fn tiny_chain() -> Vec<MemoryEngine> {
+    let mut chain = Chain::with_stores(&["bank"]);
+    let set = |key: &str, value: &str| (key.as_bytes().to_vec(), Some(value.as_bytes().to_vec()));
+    let blocks: [Block; 3] = [
+        vec![("bank", vec![set("a", "1"), set("b", "22"), set("c", "333")])],
+        vec![("bank", vec![set("b", ""), set("d", "4")])],
+        vec![("bank", vec![(b"a".to_vec(), None), set("e", "5")])],
+    ];
+    let mut after = |block: &Block| {
+        chain.commit(block);
+        chain.engine.clone()
+    };
+    blocks.iter().map(|block| after(block)).collect()
+}
+
 /// A target of the snapshot at a version, with the versions after it; not begun yet.
 pub fn finished(at: u64, tip: u64) -> World {
     let plan = Plan { at: At::Version(Version(at)), chunk_leaves: 4, ..Plan::new() };

@@ -1,0 +1,106 @@
+//! A look at a manifest before RocksDB reads it.
+//!
+//! RocksDB never writes over an old manifest, but its reader knows records of logs that were (types 5 to 8): where one bit makes such a
+//! type of another one, RocksDB 11.8 reads that record for ever. Everything else that is wrong with a manifest it finds by itself.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+};
+
+const BLOCK: usize = 32 << 10;
+/// Checksum, length, type.
+const HEADER: usize = 7;
+/// The types of records in logs that are written over.
+const RECYCLED: std::ops::RangeInclusive<u8> = 5..=8;
+
+/// What is wrong with the manifest in force in a directory, if it is that.
+///
+/// # Errors
+/// It could not be read.
+pub(super) fn fault(directory: &Path) -> io::Result<Option<String>> {
+    let name = match fs::read_to_string(directory.join("CURRENT")) {
+        Ok(name) => name,
+        // There is no database yet, or RocksDB says what is wrong.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidData) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let name = name.trim_end();
+    if !name.starts_with("MANIFEST-") || name.contains('/') {
+        return Ok(None);
+    }
+    let mut file = match File::open(directory.join(name)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut block = Vec::with_capacity(BLOCK);
+    for number in 0u64.. {
+        block.clear();
+        file.by_ref().take(BLOCK as u64).read_to_end(&mut block)?;
+        if let Some(at) = recycled(&block) {
+            let at = number * BLOCK as u64 + at as u64;
+            return Ok(Some(format!("{name}: the record at byte {at} is of a type that manifests do not have")));
+        }
+        if block.len() < BLOCK {
+            break;
+        }
+    }
+    Ok(None)
+}
+
+/// Where the first such record of a block is.
+fn recycled(block: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    while let Some(&[_, _, _, _, low, high, kind]) = block.get(at..).and_then(|rest| rest.first_chunk::<HEADER>()) {
+        if RECYCLED.contains(&kind) {
+            return Some(at);
+        }
+        let length = usize::from(u16::from_le_bytes([low, high]));
+        if kind == 0 && length == 0 {
+            // Room that was reserved.
+            return None;
+        }
+        at += HEADER + length;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::{
+        TargetError,
+        rocks::{EngineTuning, RocksCommitment},
+    };
+
+    #[test]
+    fn a_bit_that_makes_a_record_one_of_a_log_that_was_written_over_does_not_hang_whoever_opens_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sc");
+        let open = || {
+            RocksCommitment::open(&path, &dir.path().join("staging"), &dir.path().join("runs"), EngineTuning::default())
+        };
+        drop(open().unwrap());
+        drop(open().unwrap());
+        assert_eq!(fault(&path).unwrap(), None);
+        let manifest = path.join(fs::read_to_string(path.join("CURRENT")).unwrap().trim_end());
+        let sound = fs::read(&manifest).unwrap();
+        let (mut at, mut records) = (0, 0);
+        while at + HEADER <= sound.len() && sound[at + 6] != 0 {
+            for kind in RECYCLED {
+                let mut damaged = sound.clone();
+                damaged[at + 6] = kind;
+                fs::write(&manifest, damaged).unwrap();
+                let Err(TargetError::Lost { what, .. }) = open() else { panic!("type {kind} at {at}") };
+                assert!(what.contains(&format!("byte {at} ")), "{what}");
+            }
+            records += 1;
+            at += HEADER + usize::from(u16::from_le_bytes([sound[at + 4], sound[at + 5]]));
+        }
+        assert!(records > 2, "{records}");
+        fs::write(&manifest, sound).unwrap();
+        drop(open().unwrap());
+    }
+}
