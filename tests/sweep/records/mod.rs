@@ -70,11 +70,11 @@ pub fn tiny_chain() -> Vec<MemoryEngine> {
         vec![("bank", vec![set("b", ""), set("d", "4")])],
         vec![("bank", vec![(b"a".to_vec(), None), set("e", "5")])],
     ];
-    let mut after = |block: &Block| {
+    let after = |block: &Block| {
         chain.commit(block);
         chain.engine.clone()
     };
-    blocks.iter().map(|block| after(block)).collect()
+    blocks.iter().map(after).collect()
 }
 
 /// A target of the snapshot at a version, with the versions after it; not begun yet.
