@@ -3,7 +3,10 @@
 use crate::{
     bytes::{self, Others, fresh},
     records,
-    support::random::{Random, seed},
+    support::{
+        ondisk::{Files, Seen, read, see, write},
+        random::{Random, seed},
+    },
     table::{Fate, Scale, Table},
 };
 use std::{
@@ -13,19 +16,12 @@ use std::{
     path::{Path, PathBuf},
 };
 use storeshift::{
-    Error, Kind, Migrator,
-    iavl::NodeKey,
-    migrator,
-    model::{CommitInfo, StoreKey, Version},
+    Error, Kind, migrator,
+    model::Version,
     plan::{At, Paths, Plan, Tuning},
     source::MemoryEngine,
-    target::{
-        TargetError,
-        rocks::{EngineTuning, RocksDatabase},
-    },
+    target::rocks::{EngineTuning, RocksDatabase},
 };
-
-type Files = BTreeMap<String, Vec<u8>>;
 
 fn tuning(switch: bool) -> Tuning {
     Tuning { workers: 1, memory: 32 << 20, reserve: 0, switch, ..Tuning::default() }
@@ -37,28 +33,6 @@ pub fn rocks_source(path: &Path, engine: &MemoryEngine) {
     let mut pairs = engine.pairs.iter().map(|(key, value)| (key.as_slice(), Some(value.as_slice())));
     database.write(&mut pairs, true).unwrap();
     database.flush().unwrap();
-}
-
-/// The files under a directory.
-fn read(root: &Path, below: &str, files: &mut Files) {
-    for entry in fs::read_dir(root.join(below)).unwrap() {
-        let entry = entry.unwrap();
-        let name = format!("{below}{}", entry.file_name().to_str().unwrap());
-        if entry.file_type().unwrap().is_dir() {
-            read(root, &format!("{name}/"), files);
-        } else {
-            files.insert(name, fs::read(entry.path()).unwrap());
-        }
-    }
-}
-
-fn write(root: &Path, files: &Files) {
-    let _ = fs::remove_dir_all(root);
-    for (name, bytes) in files {
-        let path = root.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
 }
 
 /// What a kind of file is called, by what is done with it.
@@ -74,46 +48,6 @@ fn kind_of(name: &str) -> String {
         file => file,
     };
     format!("{engine}/{file}")
-}
-
-/// Store, key, version, and the value, or none where it was removed.
-type Pair = (StoreKey, Vec<u8>, Version, Option<Vec<u8>>);
-
-/// What readers of a target read.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    latest: [Option<Version>; 2],
-    infos: Vec<Option<CommitInfo>>,
-    records: BTreeMap<(StoreKey, NodeKey), Vec<u8>>,
-    pairs: Vec<Pair>,
-    newest: Vec<(StoreKey, Vec<u8>, Vec<u8>)>,
-}
-
-fn see(job: &Migrator, bounds: (u64, u64)) -> Result<Seen, TargetError> {
-    let (sc, ss) = (job.target().sc.as_ref().unwrap(), job.target().ss.as_ref().unwrap());
-    let mut seen = Seen {
-        latest: [sc.latest()?, ss.latest()?],
-        infos: (bounds.0..=bounds.1).map(|version| sc.commit_info(Version(version))).collect::<Result<_, _>>()?,
-        records: BTreeMap::new(),
-        pairs: Vec::new(),
-        newest: Vec::new(),
-    };
-    for store in ["acc", "bank"].map(StoreKey::from) {
-        let mut records = sc.records(&store)?;
-        records.seek(NodeKey::new(Version(0), 0));
-        while let Some((at, record)) = records.next().map_err(TargetError::Read)? {
-            seen.records.insert((store.clone(), at), record.to_vec());
-        }
-        let mut entries = ss.entries(&store, Version(0), Version(u64::MAX))?;
-        while let Some(entry) = entries.next()? {
-            seen.pairs.push((store.clone(), entry.key.to_vec(), entry.version, entry.value.map(<[u8]>::to_vec)));
-        }
-        let mut pairs = ss.pairs(&store, Version(bounds.1), &[])?;
-        while let Some(pair) = pairs.next()? {
-            seen.newest.push((store.clone(), pair.key.to_vec(), pair.value.to_vec()));
-        }
-    }
-    Ok(seen)
 }
 
 struct Sweep {
