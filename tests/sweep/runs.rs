@@ -3,10 +3,9 @@
 
 use crate::{
     bytes::{self, fresh},
-    records,
     support::{
         disk::Disk,
-        ondisk::{Files, OnDisk, Seen, read, write},
+        ondisk::{Files, OnDisk, Seen, chain, read, write},
         random::seed,
     },
     table::{Fate, Table},
@@ -93,9 +92,9 @@ impl Sweep {
 fn a_fault_in_a_sorted_run_is_found_or_does_no_harm() {
     let seed = seed(84);
     let dir = fresh();
-    let job = |name: &str, at, tip| OnDisk::new(&dir.path().join(name), records::chain_up_to(tip), (at, tip));
-    let earlier = Sweep::new(job("earlier", 3, 8)).runs();
-    let mut sweep = Sweep::new(job("target", 4, 8));
+    let job = |name: &str, at, tip| OnDisk::new(&dir.path().join(name), chain(tip), (at, tip));
+    let earlier = Sweep::new(job("earlier", 3, 6)).runs();
+    let mut sweep = Sweep::new(job("target", 4, 6));
     let runs = sweep.runs();
     assert!(runs.len() >= 4, "{:?}", runs.keys());
     let mut table = Table::default();

@@ -8,10 +8,7 @@ use super::{
     story::{Recording, Tale, journal_says},
     twins::Twins,
 };
-use crate::support::{
-    ondisk::{Files, OnDisk, Seen, read, write},
-    stores::chain_up_to,
-};
+use crate::support::ondisk::{Files, OnDisk, Seen, chain, read, write};
 use std::{
     io,
     path::{Path, PathBuf},
@@ -33,7 +30,7 @@ pub struct Waiting {
 }
 
 fn job(dir: &Path) -> OnDisk {
-    OnDisk::new(dir, chain_up_to(4), (4, 4))
+    OnDisk::new(dir, chain(4), (4, 4))
 }
 
 fn born(dir: &Path) -> OnDisk {

@@ -86,6 +86,20 @@ pub fn see(job: &Migrator, bounds: (u64, u64)) -> Result<Seen, TargetError> {
     Ok(seen)
 }
 
+/// A chain of two stores, each of many more chunks than are read at once.
+pub fn chain(tip: u64) -> MemoryEngine {
+    let mut chain = stores::Chain::with_stores(&["acc", "bank"]);
+    for version in 1..=tip {
+        let block = ["acc", "bank"].map(|store| {
+            let keys = (0..48).filter(|key| version == 1 || (key + version) % 3 == 0);
+            let value = |key: u64| format!("value {key} of {version}, {}", "x".repeat(40)).into_bytes();
+            (store, keys.map(|key| (format!("{store}-{key:02}").into_bytes(), Some(value(key)))).collect())
+        });
+        chain.commit(&block.into());
+    }
+    chain.engine
+}
+
 /// Of which chain, and what is to become of it.
 #[derive(Clone)]
 pub struct OnDisk {

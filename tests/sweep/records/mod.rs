@@ -6,12 +6,11 @@ mod half;
 mod judge;
 mod view;
 
-pub use crate::support::stores::chain_up_to;
 use crate::{
     support::{
         job::{World, tiny},
         random::{Random, seed},
-        stores::source,
+        stores::{Block, Chain, source},
     },
     table::{Fate, Scale, Table},
 };
@@ -21,7 +20,45 @@ use judge::Judge;
 use storeshift::{
     model::Version,
     plan::{At, Plan},
+    source::MemoryEngine,
 };
+
+/// A chain of two stores, of which one version has two chunks or more in each, and some versions after it: sets, changes,
+/// removals, a version without changes.
+fn chain() -> Chain {
+    let mut chain = Chain::with_stores(&["acc", "bank"]);
+    let key = |store: &str, i: u64| format!("{store}-{i:02}").into_bytes();
+    for version in 1..=4u64 {
+        let of = |store: &'static str| {
+            let keys = (0..9).filter(|i| version == 1 || (i + version) % 3 == 0);
+            let pairs = keys.map(|i| (key(store, i), Some(format!("value {i} of {version}").into_bytes()))).collect();
+            (store, pairs)
+        };
+        let block: Block = vec![of("acc"), of("bank")];
+        chain.commit(&block);
+    }
+    for version in 5..=8u64 {
+        let mut block: Block = Vec::new();
+        if version != 7 {
+            let set = |i| (key("bank", i), Some(format!("value {i} of {version}").into_bytes()));
+            let mut pairs = vec![set(version - 4), (key("bank", version), None), set(version + 6)];
+            pairs.sort();
+            block.push(("bank", pairs));
+        }
+        if version == 6 {
+            block.push(("acc", vec![(key("acc", 3), None), (key("acc", 5), Some(b"other".to_vec()))]));
+        }
+        chain.commit(&block);
+    }
+    chain
+}
+
+/// That chain's database when it stood at a version.
+pub fn chain_up_to(tip: u64) -> MemoryEngine {
+    let mut engine = chain().engine;
+    engine.pairs.insert(b"s/latest".to_vec(), vec![8, tip as u8]);
+    engine
+}
 
 /// A target of the snapshot at a version, with the versions after it; not begun yet.
 pub fn finished(at: u64, tip: u64) -> World {
