@@ -8,9 +8,9 @@ use super::{
     story::{Recording, Tale, journal_says},
     twins::Twins,
 };
-use crate::support::ondisk::{Files, OnDisk, Seen, chain, read, write};
+use crate::support::ondisk::{Files, OnDisk, Seen, chain, write};
 use std::{
-    io,
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
@@ -36,6 +36,7 @@ fn job(dir: &Path) -> OnDisk {
 fn born(dir: &Path) -> OnDisk {
     let on_disk = job(dir);
     let (born, state) = on_disk.born();
+    fs::create_dir(dir.join("journal")).unwrap();
     Journal::create(&dir.join("journal"), &born, &state).unwrap();
     on_disk
 }
@@ -104,12 +105,7 @@ impl Copying {
     fn copy(&self) -> &Recorder {
         let mut last = self.last.lock().unwrap();
         for (engine, part) in ENGINES.iter().enumerate() {
-            let mut files = Files::new();
-            if self.root.join(part).exists() {
-                read(&self.root.join(part), "", &mut files);
-            }
-            // What RocksDB tells of itself, nobody reads.
-            files.retain(|name, _| !name.starts_with("LOG"));
+            let files = holding_still(&self.root.join(part));
             if files != last[engine] {
                 last[engine].clone_from(&files);
                 self.recorder.note(Op::Engine { engine, held: Held::Files(Arc::new(files)), durable: true });
@@ -117,6 +113,32 @@ impl Copying {
         }
         &self.recorder
     }
+}
+
+/// The files of an engine, read until they are the same twice: it may be removing what it needs no more.
+fn holding_still(path: &Path) -> Files {
+    loop {
+        if let (Ok(once), Ok(again)) = (files_of(path), files_of(path))
+            && once == again
+        {
+            return once;
+        }
+    }
+}
+
+fn files_of(path: &Path) -> io::Result<Files> {
+    let mut files = Files::new();
+    if !path.exists() {
+        return Ok(files);
+    }
+    for entry in fs::read_dir(path)? {
+        let (name, path) = entry.map(|entry| (entry.file_name().into_string().unwrap(), entry.path()))?;
+        // What RocksDB tells of itself, nobody reads.
+        if !name.starts_with("LOG") {
+            files.insert(name, fs::read(path)?);
+        }
+    }
+    Ok(files)
 }
 
 impl Disk for Copying {

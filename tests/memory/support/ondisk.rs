@@ -24,6 +24,7 @@ use storeshift::{
 pub type Files = BTreeMap<String, Vec<u8>>;
 
 /// The files under a directory.
+#[allow(dead_code, reason = "for sweeps")]
 pub fn read(root: &Path, below: &str, files: &mut Files) {
     for entry in fs::read_dir(root.join(below)).unwrap() {
         let entry = entry.unwrap();
