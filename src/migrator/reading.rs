@@ -214,6 +214,7 @@ pub(super) fn missing(state: &State, source: &dyn Source) -> Result<Option<(Vers
             (*height, "of which chunks are still to be read")
         }
         // What a version changed is told by the one before.
+        Phase::Restoring { height, .. } if *height < source.latest()? => (*height, "which the next one is applied to"),
         Phase::Syncing { applied, .. } | Phase::Switching { applied, .. } if *applied < source.latest()? => {
             (*applied, "which the next one is applied to")
         }

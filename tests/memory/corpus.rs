@@ -1,7 +1,10 @@
 //! Every input in `fuzz/corpus` runs through the body its fuzz target runs, on stable Rust: what the fuzzers found once
 //! stays found. `cargo +nightly fuzz run <target>` finds more.
 
-use crate::support::random::{Random, seed};
+use crate::{
+    crash::schedule as crash_schedule,
+    support::random::{Random, seed},
+};
 use std::{fs, path::Path};
 
 #[path = "../../fuzz/support/crc32c.rs"]
@@ -54,6 +57,7 @@ type Body = (&'static str, fn(&[u8]));
 const BODIES: &[Body] = &[
     ("changeset_file", changeset_file::run),
     ("commit_info", commit_info::run),
+    ("crash_schedule", crash_schedule::run),
     ("database", database::run),
     ("doctor", doctor::run),
     ("journal_record", journal_record::run),
@@ -111,8 +115,8 @@ fn every_fuzz_target_has_its_body_and_its_corpus_here() {
 #[test]
 fn damaged_and_crossed_inputs_of_the_corpus_are_answered_too() {
     const RUNS: usize = 20_000;
-    // A whole chain or directory each time.
-    const SLOW: [&str; 2] = ["database", "doctor"];
+    // A whole chain or directory each time, or many lives of one.
+    const SLOW: [(&str, usize); 3] = [("database", 20), ("doctor", 20), ("crash_schedule", 200)];
     let seed = seed(71);
     let mut random = Random(seed);
     for (target, run) in BODIES {
@@ -120,7 +124,7 @@ fn damaged_and_crossed_inputs_of_the_corpus_are_answered_too() {
         let inputs: Vec<Vec<u8>> =
             names(&directory).iter().map(|name| fs::read(directory.join(name)).unwrap()).collect();
         let pick = |random: &mut Random| inputs[random.below(inputs.len() as u64) as usize].clone();
-        let runs = if SLOW.contains(target) { RUNS / 20 } else { RUNS };
+        let runs = RUNS / SLOW.iter().find(|(slow, _)| slow == target).map_or(1, |(_, times)| *times);
         for _ in 0..runs {
             let mut input = pick(&mut random);
             for _ in 0..=random.below(4) {

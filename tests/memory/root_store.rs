@@ -1,8 +1,9 @@
 //! A root store on each layout, in memory: against a model, crashed at every write, with engines that lost what they had.
 
+pub mod blocks;
 mod crash;
 mod gate;
-pub mod model;
+mod model;
 mod pruning;
 mod warm;
 pub mod worlds;

@@ -1,7 +1,7 @@
 //! Faults in the bytes of a file, as disks and file systems make them.
 
-use crate::support::random::Random;
-use std::path::Path;
+use crate::{support::random::Random, table::Scale};
+use std::{collections::BTreeMap, path::Path};
 
 /// Bytes that a disk writes at once.
 const SECTOR: usize = 512;
@@ -104,4 +104,46 @@ pub fn random(bytes: &[u8], others: &Others<'_>, random: &mut Random) -> (&'stat
             ("cancelling", damaged)
         }
     }
+}
+
+/// Is told which file is damaged, how, and what is in its place then.
+pub type Each<'a> = dyn FnMut(&str, &'static str, Option<Vec<u8>>) + 'a;
+
+/// Damages the files of a directory one at a time: about so many bits of all they have, and so many times seeded damage, to which that a
+/// file is missing, is another one, and is there twice over.
+pub fn sweep(
+    files: &BTreeMap<String, Vec<u8>>,
+    earlier: &BTreeMap<String, Vec<u8>>,
+    (bits, trials): (u64, u64),
+    seed: u64,
+    each: &mut Each<'_>,
+) {
+    let scale = Scale::asked();
+    let all: usize = files.values().map(|bytes| 8 * bytes.len()).sum();
+    let stride = scale.stride(all, bits);
+    let mut at = seed as usize % stride;
+    for (name, bytes) in files {
+        while at < 8 * bytes.len() {
+            each(name, "bit", Some(flipped(bytes, at)));
+            at += stride;
+        }
+        at -= 8 * bytes.len();
+        each(name, "missing", None);
+        each(name, "twice over", Some([bytes.as_slice(), bytes].concat()));
+        each(name, "empty", Some(Vec::new()));
+        for (other, theirs) in files.iter().chain(earlier).filter(|(_, theirs)| *theirs != bytes) {
+            each(name, if other == name { "stale" } else { "another one" }, Some(theirs.clone()));
+        }
+    }
+    let (names, mut numbers) = (files.keys().collect::<Vec<_>>(), Random(seed));
+    for _ in 0..scale.random(trials, 300 * trials) {
+        let name = names[numbers.below(names.len() as u64) as usize];
+        let beside = names[numbers.below(names.len() as u64) as usize];
+        let others = Others { earlier: earlier.get(name).map(Vec::as_slice), beside: &files[beside] };
+        let (kind, damaged) = random(&files[name], &others, &mut numbers);
+        if damaged != files[name] {
+            each(name, kind, Some(damaged));
+        }
+    }
+    println!("{all} bits of {} files, one in {stride}", files.len());
 }

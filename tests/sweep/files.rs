@@ -4,7 +4,10 @@ use crate::{
     bytes::{self, Others, fresh},
     hands::{Fault, caught, deal},
     records,
-    support::random::seed,
+    support::{
+        ondisk::{Files, Seen, read, see, write},
+        random::seed,
+    },
     table::{Fate, Scale},
 };
 use std::{
@@ -15,19 +18,12 @@ use std::{
     sync::Arc,
 };
 use storeshift::{
-    Error, Kind, Migrator,
-    iavl::NodeKey,
-    migrator,
-    model::{CommitInfo, StoreKey, Version},
+    Error, Kind, migrator,
+    model::Version,
     plan::{At, Paths, Plan, Tuning},
     source::MemoryEngine,
-    target::{
-        TargetError,
-        rocks::{EngineTuning, RocksDatabase},
-    },
+    target::rocks::{EngineTuning, RocksDatabase},
 };
-
-type Files = BTreeMap<String, Vec<u8>>;
 
 fn tuning(switch: bool) -> Tuning {
     Tuning { workers: 1, memory: 32 << 20, reserve: 0, switch, ..Tuning::default() }
@@ -53,28 +49,6 @@ pub fn rocks_source_with_log(path: &Path, flushed: &MemoryEngine, engine: &Memor
     database.write(&mut changes, true).unwrap();
 }
 
-/// The files under a directory, if there is one.
-fn list(root: &Path, below: &str, files: &mut Files) {
-    let Ok(entries) = fs::read_dir(root.join(below)) else { return };
-    for entry in entries {
-        let entry = entry.unwrap();
-        let name = format!("{below}{}", entry.file_name().to_str().unwrap());
-        if entry.file_type().unwrap().is_dir() {
-            list(root, &format!("{name}/"), files);
-        } else {
-            files.insert(name, fs::read(entry.path()).unwrap());
-        }
-    }
-}
-
-fn write(root: &Path, files: &Files) {
-    for (name, bytes) in files {
-        let path = root.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, bytes).unwrap();
-    }
-}
-
 /// What a kind of file is called, by what is done with it.
 fn kind_of(name: &str) -> String {
     let (engine, file) = name.rsplit_once('/').unwrap_or(("", name));
@@ -94,46 +68,6 @@ fn is_read(name: &str) -> bool {
     !kind_of(name).contains("nobody")
 }
 
-/// Store, key, version, and the value, or none where it was removed.
-type Pair = (StoreKey, Vec<u8>, Version, Option<Vec<u8>>);
-
-/// What readers of a target read.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    latest: [Option<Version>; 2],
-    infos: Vec<Option<CommitInfo>>,
-    records: BTreeMap<(StoreKey, NodeKey), Vec<u8>>,
-    pairs: Vec<Pair>,
-    newest: Vec<(StoreKey, Vec<u8>, Vec<u8>)>,
-}
-
-fn see(job: &Migrator, bounds: (u64, u64)) -> Result<Seen, TargetError> {
-    let (sc, ss) = (job.target().sc.as_ref().unwrap(), job.target().ss.as_ref().unwrap());
-    let mut seen = Seen {
-        latest: [sc.latest()?, ss.latest()?],
-        infos: (bounds.0..=bounds.1).map(|version| sc.commit_info(Version(version))).collect::<Result<_, _>>()?,
-        records: BTreeMap::new(),
-        pairs: Vec::new(),
-        newest: Vec::new(),
-    };
-    for store in ["acc", "bank"].map(StoreKey::from) {
-        let mut records = sc.records(&store)?;
-        records.seek(NodeKey::new(Version(0), 0));
-        while let Some((at, record)) = records.next().map_err(TargetError::Read)? {
-            seen.records.insert((store.clone(), at), record.to_vec());
-        }
-        let mut entries = ss.entries(&store, Version(0), Version(u64::MAX))?;
-        while let Some(entry) = entries.next()? {
-            seen.pairs.push((store.clone(), entry.key.to_vec(), entry.version, entry.value.map(<[u8]>::to_vec)));
-        }
-        let mut pairs = ss.pairs(&store, Version(bounds.1), &[])?;
-        while let Some(pair) = pairs.next()? {
-            seen.newest.push((store.clone(), pair.key.to_vec(), pair.value.to_vec()));
-        }
-    }
-    Ok(seen)
-}
-
 struct Sweep {
     /// A target that is damaged again and again, and the files of the sound one, on the same disk.
     root: PathBuf,
@@ -151,7 +85,7 @@ impl Sweep {
     /// written to.
     fn restore(&self) {
         let mut there = Files::new();
-        list(&self.root, "", &mut there);
+        read(&self.root, "", &mut there);
         for name in there.keys().filter(|name| !self.sound.contains_key(*name)) {
             fs::remove_file(self.root.join(name)).unwrap();
         }
@@ -234,11 +168,11 @@ fn sweep(name: &str, at: u64, tip: u64, default_seed: u64) {
         job.run().unwrap();
         drop(job);
         if !switch {
-            list(&root, "", &mut earlier);
+            read(&root, "", &mut earlier);
         }
     }
     let mut sound = Files::new();
-    list(&root, "", &mut sound);
+    read(&root, "", &mut sound);
     let pristine = dir.path().join("pristine");
     write(&pristine, &sound);
     let job = migrator::inspect(&root, None, tuning(true)).unwrap();
@@ -290,7 +224,7 @@ fn sweep(name: &str, at: u64, tip: u64, default_seed: u64) {
     }
     println!("{kinds:#?}");
     let mut after = Files::new();
-    list(&pristine, "", &mut after);
+    read(&pristine, "", &mut after);
     assert!(after == *sound, "a file that is linked was written to: later faults were not alone");
     table.judge(name);
 }

@@ -3,7 +3,7 @@
 use super::{
     images::{Damage, Image, Reel},
     log::{Held, Op},
-    recorder::{Recorder, Tree},
+    recorder::{Recorder, Tree, place},
     story::{Recording, Tale},
     twins::Twins,
 };
@@ -11,7 +11,6 @@ use crate::support::random::Random;
 use std::{
     collections::{BTreeMap, HashSet},
     fmt::{self, Debug},
-    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::{
@@ -114,7 +113,7 @@ pub fn explore(tale: &dyn Tale, recording: &Recording, seed: u64, effort: Effort
 
 impl Shared<'_> {
     fn walk(&self, recording: &Recording, thread: usize) {
-        let place = super::place();
+        let place = place();
         let dir = place.path().join("world");
         let mut random = Random(self.seed ^ thread as u64);
         let mut reel = Reel::new(&recording.base, &recording.engines, &recording.ops);
@@ -151,7 +150,7 @@ impl Shared<'_> {
 
     /// Has an image opened, and carried on if none was that says the same. How many events its journal has.
     fn look(&self, dir: &Path, image: &Image, origin: &dyn Debug, doubles: bool) -> Option<u64> {
-        place_image(dir, &image.tree);
+        image.tree.put(dir);
         {
             let mut figures = self.figures.lock().unwrap();
             if doubles {
@@ -164,7 +163,7 @@ impl Shared<'_> {
         let mut hasher = blake3::Hasher::new();
         hasher.update(says.as_bytes());
         for engine in &image.engines {
-            hasher.update(format!("{:?}", engine.as_ref().map(address)).as_bytes());
+            hasher.update(format!("{:?}", engine.as_ref().map(Held::address)).as_bytes());
         }
         if !self.said.lock().unwrap().insert(hasher.finalize()) {
             return events;
@@ -181,7 +180,7 @@ impl Shared<'_> {
             return events;
         }
         // Opening has changed the journal: from the beginning.
-        place_image(dir, &image.tree);
+        image.tree.put(dir);
         let recorder = Recorder::new(dir);
         let base = Tree::read(dir);
         let mounted = disk::mount(dir, Arc::new(recorder.clone()));
@@ -222,21 +221,4 @@ fn origin_of(reel: &Reel<'_>, ops: &[Op], damage: Damage) -> Origin {
         text.chars().take(120).collect()
     });
     Origin { cut: reel.at(), of: ops.len(), last, damage }
-}
-
-fn address(held: &Held) -> usize {
-    match held {
-        Held::Sc(held) => Arc::as_ptr(held) as usize,
-        Held::Ss(held) => Arc::as_ptr(held) as usize,
-        Held::V1(held) => Arc::as_ptr(held) as usize,
-    }
-}
-
-fn place_image(dir: &Path, tree: &Tree) {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => panic!("{error}"),
-        _ => {}
-    }
-    fs::create_dir(dir).unwrap();
-    tree.write(dir);
 }

@@ -203,12 +203,7 @@ impl Image {
         let mut hasher = blake3::Hasher::new();
         add(&self.tree, 0, &mut hasher);
         for engine in &self.engines {
-            let place = match engine {
-                None => 0,
-                Some(Held::Sc(held)) => std::sync::Arc::as_ptr(held) as usize,
-                Some(Held::Ss(held)) => std::sync::Arc::as_ptr(held) as usize,
-                Some(Held::V1(held)) => std::sync::Arc::as_ptr(held) as usize,
-            };
+            let place = engine.as_ref().map_or(0, Held::address);
             hasher.update(&place.to_le_bytes());
         }
         hasher.finalize()

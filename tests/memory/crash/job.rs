@@ -3,7 +3,7 @@
 
 use super::{
     log::{Held, Op},
-    recorder::{Recorder, Tree},
+    recorder::{Recorder, Tree, place},
     story::{Recording, Tale, journal_says, listing},
     twins::{DAMAGED, Twins},
 };
@@ -45,7 +45,7 @@ pub struct Job {
 impl Job {
     pub fn new(ending: Ending) -> Job {
         let mut job = Job { ending, target: Default::default() };
-        let (place, twins) = (super::place(), Twins::holding(Vec::new(), None));
+        let (place, twins) = (place(), Twins::holding(Vec::new(), None));
         let world = place.path().join("world");
         job.run(&world, &twins, true);
         job.target = held(&world, &twins);

@@ -21,6 +21,21 @@ pub enum Held {
     Sc(Arc<CommitmentData>),
     Ss(Arc<StorageData>),
     V1(Arc<BTreeMap<Vec<u8>, Vec<u8>>>),
+    /// An engine that is not ours, by its files.
+    #[cfg_attr(not(feature = "rocksdb"), allow(dead_code, reason = "only RocksDB has files"))]
+    Files(Arc<BTreeMap<String, Vec<u8>>>),
+}
+
+impl Held {
+    /// The same for what is the same.
+    pub fn address(&self) -> usize {
+        match self {
+            Held::Sc(held) => Arc::as_ptr(held) as usize,
+            Held::Ss(held) => Arc::as_ptr(held) as usize,
+            Held::V1(held) => Arc::as_ptr(held) as usize,
+            Held::Files(held) => Arc::as_ptr(held) as usize,
+        }
+    }
 }
 
 /// One operation.

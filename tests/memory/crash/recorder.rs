@@ -10,6 +10,13 @@ use std::{
 };
 use storeshift::disk::{Disk, DiskFile, Making, Real};
 
+/// A directory where files cost no disk, unless somebody asks for another one.
+pub fn place() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    let is_asked_for = std::env::var_os("TMPDIR").is_some();
+    if memory.is_dir() && !is_asked_for { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+}
+
 /// Files and directories by name, with what they hold.
 #[derive(Clone, Debug, Default)]
 pub struct Tree {
@@ -47,8 +54,13 @@ impl Tree {
         id
     }
 
-    /// Puts it into an empty directory.
-    pub fn write(&self, path: &Path) {
+    /// Makes it what a directory holds, and all of it.
+    pub fn put(&self, path: &Path) {
+        match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => panic!("{error}"),
+            _ => {}
+        }
+        fs::create_dir(path).unwrap();
         self.write_directory(0, path, &mut BTreeMap::new());
     }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     root_store::{
-        model::block,
+        blocks::block,
         worlds::{Chain, plain},
     },
     support::random::Random,

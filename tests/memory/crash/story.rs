@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     root_store::{
-        model::block,
+        blocks::block,
         worlds::{Chain, plain},
     },
-    support::{job::tiny, random::Random},
+    support::{random::Random, tuning::tiny},
 };
 use std::{
     collections::BTreeSet,
@@ -66,7 +66,7 @@ pub trait Tale: Sync {
 }
 
 /// Which of a target's files there may be when all is done.
-const LEFT: &[&str] = &[
+pub const LEFT: &[&str] = &[
     "v2/journal/control.json",
     "v2/journal/journal.redb",
     "v2/journal/lock",
@@ -266,11 +266,11 @@ pub fn journal_says(dir: &Path, journal: &Path) -> (Option<u64>, String) {
     (Some(journal.event_count()), says)
 }
 
-fn places(dir: &Path) -> Places {
+pub fn places(dir: &Path) -> Places {
     Places { v1: dir.join("application.db"), v2: dir.join("v2") }
 }
 
-fn begin(switch: bool) -> Begin {
+pub fn begin(switch: bool) -> Begin {
     // As little memory as may be, so that there is more than one stretch.
     let tuning = Tuning { memory: 32 << 20, ..tiny(1) };
     let mut begin = Begin { switch, tuning, ..Begin::new() };

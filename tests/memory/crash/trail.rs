@@ -3,7 +3,7 @@
 
 use super::{
     log::Op,
-    recorder::{Recorder, Tree},
+    recorder::{Recorder, Tree, place},
     story::{Recording, Tale, listing},
     twins::Twins,
 };
@@ -20,7 +20,7 @@ pub struct Checkpoints {
 
 impl Checkpoints {
     pub fn new() -> Checkpoints {
-        let source = super::place();
+        let source = place();
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/unflushed/application.db");
         for entry in fs::read_dir(fixture).unwrap() {
             let entry = entry.unwrap();

@@ -1,6 +1,7 @@
 //! The engines beside a recording: twins in memory that forget what was not synced, as real ones do.
 
 use super::{
+    gate::{Gate, Passing},
     log::{Held, Op},
     recorder::Recorder,
 };
@@ -32,6 +33,8 @@ pub const V1: usize = 0;
 pub struct Twins {
     held: Arc<Mutex<Vec<Option<Held>>>>,
     recorder: Option<Recorder>,
+    /// Where a migration waits for its turn.
+    gate: Option<Arc<Gate>>,
 }
 
 impl Twins {
@@ -40,7 +43,12 @@ impl Twins {
         if held.is_empty() {
             held.push(None);
         }
-        Twins { held: Arc::new(Mutex::new(held)), recorder }
+        Twins { held: Arc::new(Mutex::new(held)), recorder, gate: None }
+    }
+
+    /// What they are given passes this gate.
+    pub fn behind(self, gate: Arc<Gate>) -> Twins {
+        Twins { gate: Some(gate), ..self }
     }
 
     pub fn held(&self) -> MutexGuard<'_, Vec<Option<Held>>> {
@@ -48,10 +56,21 @@ impl Twins {
     }
 
     fn hold(&self, engine: usize, held: Held, durable: bool) {
+        if self.gate.as_ref().is_some_and(|gate| gate.pass(Passing::Engine).is_err()) {
+            // Nothing of this happens any more.
+            return;
+        }
         self.held()[engine] = Some(held.clone());
         if let Some(recorder) = &self.recorder {
             recorder.note(Op::Engine { engine, held, durable });
         }
+    }
+
+    /// The newest version that a target has.
+    fn applied(&self) -> Option<Version> {
+        let held = self.held();
+        let newest = held.iter().rev().find_map(|held| if let Some(Held::Sc(held)) = held { Some(held) } else { None });
+        newest.and_then(|held| held.latest)
     }
 
     /// The engine in a directory, and whether it was made just now.
@@ -61,10 +80,14 @@ impl Twins {
         }
         let mark = directory.join(MARK);
         let io = |source| TargetError::Io { path: mark.clone(), doing: "use", source };
-        if let Ok(text) = std::fs::read_to_string(&mark) {
-            return Ok(text.parse().unwrap());
-        }
         let mut held = self.held();
+        if let Ok(text) = std::fs::read_to_string(&mark) {
+            let number: usize = text.parse().unwrap();
+            // The power went before it was given anything.
+            let count = held.len().max(number + 1);
+            held.resize_with(count, || None);
+            return Ok(number);
+        }
         held.push(None);
         let number = held.len() - 1;
         drop(held);
@@ -122,6 +145,10 @@ impl Engine for V1Database {
     }
 
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
+        if let Some(gate) = self.twins.gate.as_ref().filter(|_| key == b"s/latest") {
+            let gone = |source| SourceError::Io { path: "twin".into(), doing: "ask", source };
+            gate.asked_for_the_newest_version(self.twins.applied()).map_err(gone)?;
+        }
         self.inner.get(key)
     }
 

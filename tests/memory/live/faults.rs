@@ -23,7 +23,7 @@ use storeshift::{
     migrator,
     model::Version,
     plan::At,
-    root_store::Options,
+    root_store::{Options, RootStore, RootmultiLayout},
     target::Outage,
 };
 
@@ -356,6 +356,34 @@ fn commits_go_on_when_the_disk_is_full_and_the_migration_is_carried_on_when_ther
     assert!(matches!(store.wait(), Some(Ok(Outcome::Done { .. }))), "{:?}", store.wait());
     node.commits(&store, END);
     node.model.check(&store);
+}
+
+#[test]
+fn a_migration_that_was_away_while_the_node_pruned_what_it_needs_begins_anew_wherever_it_stood() {
+    let mut restored = 0;
+    for at in 0..WRITES {
+        let mut node = Node::new();
+        node.prunes = false;
+        let store = node.open(&target(&Count::new(), move |write| write < at), Some(latest()));
+        node.commits_beside(&store);
+        drop(store);
+        let found = migrator::found(&node.path.join("v2")).unwrap();
+        match found.map(|(_, state)| state.phase) {
+            Some(Phase::Done { .. }) => break,
+            Some(Phase::Restoring { restored: done, chunks, joined: false, .. }) => {
+                restored += u64::from(done.count() == chunks);
+            }
+            _ => {}
+        }
+        // A node that knows nothing of the migration.
+        let v1 = Arc::new(node.databases.kept().v1.clone());
+        let v1 = RootStore::new(Arc::new(RootmultiLayout::new(v1)), Options::default()).unwrap();
+        node.model.commits(&v1, 3);
+        v1.prune_below(node.model.latest()).unwrap();
+        drop(v1);
+        node.recovers(latest(), at);
+    }
+    assert!(restored > 0, "never was everything restored and not joined");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! A store whose engines die at every write, together or one before the other, and is opened again.
 
 use super::{
-    model::block,
+    blocks::block,
     worlds::{Chain, World, fork_storage, plain},
 };
 use crate::support::random::Random;

@@ -1,7 +1,7 @@
 //! The gate that commits pass: closed, sealed, opened; and a prune that fails, before and after the layout is another one.
 
 use super::{
-    model::block,
+    blocks::block,
     worlds::{Chain, World, plain},
 };
 use crate::support::random::Random;

@@ -1,7 +1,7 @@
 //! Pruning beside commits and readers, holds, and the change from one layout to another.
 
 use super::{
-    model::block,
+    blocks::block,
     worlds::{Chain, World, plain},
 };
 use crate::support::random::Random;

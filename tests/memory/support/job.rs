@@ -1,6 +1,8 @@
 //! A whole migration in memory: a source, a target of two engines and a journal that all die in the same outage, and
 //! whose content outlives it.
 
+pub use super::tuning::tiny;
+
 use super::disk::Disk;
 use std::sync::Arc;
 use storeshift::{
@@ -23,11 +25,6 @@ pub struct World {
     pub sc: MemoryCommitment,
     pub ss: MemoryStorage,
     pub journal: Disk,
-}
-
-/// Buffers so small that a chunk of eight leaves is a group of its own or nearly.
-pub fn tiny(workers: usize) -> Tuning {
-    Tuning { workers, memory: workers * 4096, reserve: 0, switch: true, ..Tuning::default() }
 }
 
 impl World {

@@ -5,5 +5,8 @@ pub mod failing;
 pub mod job;
 pub mod legacy;
 pub mod node;
+#[cfg(feature = "rocksdb")]
+pub mod ondisk;
 pub mod random;
 pub mod stores;
+pub mod tuning;
