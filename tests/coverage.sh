@@ -80,7 +80,7 @@ fi
 
 command -v cargo-llvm-cov >/dev/null || { echo "cargo-llvm-cov is missing: cargo install cargo-llvm-cov --locked" >&2; exit 1; }
 if [ "${1:-}" != report ]; then
-    cargo llvm-cov --release --locked --no-report --lib --test memory --test sweep --test binary -- \
+    cargo llvm-cov --release --locked --no-report --lib --test memory --test sweep --test binary --test live -- \
         --skip kill --skip power:: --skip hostile:: --skip speed
 fi
 mkdir -p "$target/coverage"

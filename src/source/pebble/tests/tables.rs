@@ -188,7 +188,9 @@ fn a_part_of_the_index_that_ends_before_its_separator_is_damage_to_who_looks_the
         // Two blocks of three keys under each part, of which it names the first.
         match db.get(&[b'k', n]) {
             Ok(value) => assert!(n % 6 < 3 && value == Some(vec![n]), "{n}"),
-            Err(error) => assert!(n % 6 >= 3 && error.to_string().contains("ends before its separator"), "{n}: {error}"),
+            Err(error) => {
+                assert!(n % 6 >= 3 && error.to_string().contains("ends before its separator"), "{n}: {error}")
+            }
         }
     }
 }

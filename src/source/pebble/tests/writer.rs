@@ -95,7 +95,8 @@ pub(super) fn table(entries: &[Entry], per_block: usize, spec: &Spec) -> Vec<u8>
     let mut meta = spec.meta.clone();
     if let Some(parts) = spec.parts {
         let less = usize::from(spec.short_parts);
-        let mut part = |part: &[(Vec<u8>, Vec<u8>)]| (part[part.len() - 1].0.clone(), add(&block(&part[..part.len() - less], 1)));
+        let mut part =
+            |part: &[(Vec<u8>, Vec<u8>)]| (part[part.len() - 1].0.clone(), add(&block(&part[..part.len() - less], 1)));
         index = index.chunks(parts).map(&mut part).collect();
         meta.push(properties(&[2, 0, 0, 0], b"leveldb.BytewiseComparator"));
     }
