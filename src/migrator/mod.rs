@@ -359,6 +359,3 @@ impl Migrator {
 fn recorded(error: impl Into<Error>) -> PhaseError {
     PhaseError::Record(Box::new(error.into()))
 }
-
-#[cfg(test)]
-mod tests;

@@ -324,6 +324,3 @@ impl Fence<'_> {
         });
     }
 }
-
-#[cfg(test)]
-mod tests;
