@@ -324,3 +324,6 @@ impl Fence<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
