@@ -14,12 +14,14 @@ PROOF ?= 2
 step = @printf '\n==> %s\n' "$(1)"
 GO_MODULES = wl v0 v1 v2
 
-.PHONY: help demo test proof bench bench-large bench-live oracle fuzz lint deps clean build
+.PHONY: help demo test proof coverage mutants bench bench-large bench-live oracle fuzz lint deps clean build
 
 help:
 	@echo "make demo     migrate a small bundled database, kill it half-way, resume, verify"
 	@echo "make test     everything that must hold: format, lints, documentation, all tests"
 	@echo "make proof    what PROOF.md counts, scaled down: power cuts, kills, damage, planted bugs, fuzzing"
+	@echo "make coverage which share of the lines of parsers and recovery the tests reach (needs cargo-llvm-cov)"
+	@echo "make mutants  break the phase machine in every small way; what no test notices is printed (needs cargo-mutants)"
 	@echo "make bench    side by side with the Go migration, curves, limits, reads, a picture (15 minutes the first time)"
 	@echo "make bench-large   the same with ten million keys too"
 	@echo "make bench-live    a chain that commits beside its migration, the commit that switches, a thousand switches (20 minutes)"
@@ -84,6 +86,15 @@ proof: deps
 	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then $(MAKE) fuzz FUZZ_SECONDS=15; \
 	else echo "nightly Rust and cargo-fuzz are not installed: nothing is fuzzed"; fi
 	$(call step,all is well)
+
+coverage:
+	@.ci/deps test
+	@tests/coverage.sh
+
+# MUTANTS=... are options of cargo mutants, such as MUTANTS='--shard 0/10'.
+mutants:
+	@.ci/deps build
+	@tests/mutants.sh $(MUTANTS)
 
 bench:
 	@.ci/deps test

@@ -72,7 +72,7 @@ pub fn decode_payload<T: DeserializeOwned>(place: &str, payload: &[u8]) -> Resul
     }
 }
 
-fn digest(place: &str, bytes: &[u8]) -> [u8; DIGEST] {
+pub(super) fn digest(place: &str, bytes: &[u8]) -> [u8; DIGEST] {
     let mut hasher = blake3::Hasher::new_derive_key("storeshift 2026 journal record");
     hasher.update(&(place.len() as u64).to_le_bytes());
     hasher.update(place.as_bytes());

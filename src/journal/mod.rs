@@ -493,3 +493,6 @@ fn open_error(path: &Path, error: redb::DatabaseError) -> JournalError {
         other => JournalError::Damaged { path, what: other.to_string() },
     }
 }
+
+#[cfg(test)]
+mod tests;

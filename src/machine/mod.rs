@@ -15,3 +15,6 @@ mod step;
 pub use event::{Cause, Event, Refusal, Verified};
 pub use state::{Fence, Phase, Rank, State};
 pub use step::Step;
+
+#[cfg(test)]
+mod tests;

@@ -223,3 +223,89 @@ fn switched(state: &State) -> Result<Version, Error> {
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        journal::SourceIdentity,
+        model::{Hash, JobId},
+        plan::Plan,
+    };
+
+    /// A target that has nothing but a journal in this phase.
+    fn in_phase(phase: Phase) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        let (height, tip) = (Version(5), Version(9));
+        let (app_hash, tip_app_hash) = (Hash([1; 32]), Hash([2; 32]));
+        let source = SourceIdentity { engine: "goleveldb".to_owned(), height, app_hash, tip, tip_app_hash };
+        let job = Job { id: JobId([3; 16]), plan: Plan::new(), source };
+        let journal = Place::new(dir.path()).journal();
+        std::fs::create_dir_all(&journal).unwrap();
+        Journal::create(&journal, &job, &State { epoch: 1, attempt: 0, phase }).unwrap();
+        dir
+    }
+
+    fn phase(dir: &tempfile::TempDir) -> Phase {
+        Journal::open(&Place::new(dir.path()).journal()).unwrap().state().unwrap().phase
+    }
+
+    fn done(finished: bool) -> Phase {
+        Phase::Done { height: Version(5), version: Version(9), finished }
+    }
+
+    fn back_to(dir: &tempfile::TempDir) -> Result<Returned, Error> {
+        let (source, target) = (dir.path().join("../none"), dir.path().to_owned());
+        back(&Paths { source, target, changesets: None, checkpoint: None }, 0, Tuning::default())
+    }
+
+    fn assert_blocked<T: std::fmt::Debug>(outcome: Result<T, Error>, words: &str) {
+        let error = outcome.unwrap_err();
+        assert!(matches!(&error, Error::Blocked { what, .. } if what.contains(words)), "{error}");
+    }
+
+    #[test]
+    fn what_is_finished_stays_so_and_the_chain_is_not_given_back_any_more() {
+        let dir = in_phase(done(false));
+        assert_eq!(finish(dir.path()).unwrap(), Version(9));
+        assert_eq!(phase(&dir), done(true));
+        assert_eq!(finish(dir.path()).unwrap(), Version(9), "said again");
+        let events = Journal::open(&Place::new(dir.path()).journal()).unwrap().events().unwrap();
+        assert_eq!(events.len(), 1, "recorded once");
+        assert_blocked(back_to(&dir), "for good");
+        assert_blocked(forget(dir.path()), "for good");
+        assert_eq!(phase(&dir), done(true));
+    }
+
+    #[test]
+    fn before_the_switch_there_is_nothing_to_finish_and_nothing_to_give_back() {
+        let syncing = Phase::Syncing { height: Version(5), applied: Version(8) };
+        for before in [syncing, Phase::Aborted] {
+            let dir = in_phase(before.clone());
+            assert_blocked(finish(dir.path()), "the switch has not been made");
+            assert_blocked(back_to(&dir), "the switch has not been made");
+            assert_blocked(forget(dir.path()), "the switch has not been made");
+            assert_eq!(phase(&dir), before);
+        }
+        let nothing = tempfile::tempdir().unwrap();
+        assert!(finish(nothing.path()).is_err() && back_to(&nothing).is_err());
+        assert_eq!(std::fs::read_dir(nothing.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_switch_that_no_chain_followed_is_forgotten_with_all_there_is_of_the_job() {
+        let dir = in_phase(done(false));
+        forget(dir.path()).unwrap();
+        assert!(!Journal::exists(&Place::new(dir.path()).journal()));
+    }
+
+    #[test]
+    fn an_aborted_jobs_wipe_is_taken_up_by_who_aborts_again_and_a_switched_one_is_refused() {
+        let dir = in_phase(Phase::Aborted);
+        crate::migrator::abort(dir.path()).unwrap();
+        assert!(!Journal::exists(&Place::new(dir.path()).journal()));
+        let dir = in_phase(done(false));
+        assert_blocked(crate::migrator::abort(dir.path()), "store/v2 is the store of record");
+        assert_eq!(phase(&dir), done(false));
+    }
+}

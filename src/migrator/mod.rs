@@ -361,3 +361,6 @@ impl Migrator {
 fn recorded(error: impl Into<Error>) -> PhaseError {
     PhaseError::Record(Box::new(error.into()))
 }
+
+#[cfg(test)]
+mod tests;

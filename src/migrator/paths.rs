@@ -52,3 +52,36 @@ pub(super) fn resolve(path: &Path) -> PathBuf {
     }
     path
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_is_written_may_lie_in_what_is_read_whatever_links_lead_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::create_dir_all(at("source")).unwrap();
+        std::os::unix::fs::symlink(at("source"), at("link")).unwrap();
+        let paths = |target: &str, checkpoint: Option<&str>, changesets: Option<&str>| Paths {
+            source: at("source"),
+            target: at(target),
+            changesets: changesets.map(at),
+            checkpoint: checkpoint.map(at),
+        };
+        for (given, words) in [
+            (paths("target", Some("source/checkpoint"), None), "lies inside the source"),
+            (paths("target", Some("link/checkpoint"), None), "lies inside the source"),
+            (paths("source/target", None, None), "lie inside each other"),
+            (paths("link/a/b", None, None), "lie inside each other"),
+            (paths("", None, None), "lie inside each other"),
+            (paths("files/target", None, Some("files")), "the changesets"),
+        ] {
+            let error = resolved(&given).unwrap_err();
+            assert!(matches!(&error, Error::Blocked { what, .. } if what.contains(words)), "{given:?}: {error}");
+        }
+        let apart = resolved(&paths("target", Some("checkpoint"), Some("files"))).unwrap();
+        assert_eq!(apart.source, at("source").canonicalize().unwrap());
+        assert_eq!(resolve(&at("link/none/such")), apart.source.join("none/such"));
+    }
+}

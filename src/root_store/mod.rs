@@ -334,3 +334,6 @@ impl Fence<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

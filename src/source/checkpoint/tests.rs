@@ -327,3 +327,61 @@ fn a_checkpoint_that_nobody_needs_any_more_is_given_up_and_leaves_nothing() {
     trail.remove().unwrap();
     assert!(!dir.path().join("trail").exists());
 }
+
+#[test]
+fn a_manifest_that_is_damaged_or_gone_is_told_apart_from_one_that_moves_on_and_nothing_is_left() {
+    let (_dir, source, into) = copied("small");
+    let head = Head::read(&source).unwrap().unwrap();
+    let manifest = source.join(&head.manifest);
+    let good = fs::read(&manifest).unwrap();
+    let mut bad = good.clone();
+    bad[20] ^= 1;
+    fs::write(&manifest, bad).unwrap();
+    let error = take(&request(&source, &into)).unwrap_err();
+    assert!(matches!(&error, CheckpointError::Damaged { path, .. } if *path == manifest), "{error}");
+    assert!(error.is_corruption() && !error.is_passing() && !into.exists());
+    fs::remove_file(&manifest).unwrap();
+    let error = take(&request(&source, &into)).unwrap_err();
+    assert!(matches!(&error, CheckpointError::Restless { what, .. } if what.contains("is gone")), "{error}");
+    assert!(error.is_passing() && !into.exists());
+    fs::write(&manifest, good).unwrap();
+    let all = pairs(&source);
+    take(&request(&source, &into)).unwrap();
+    assert_eq!(pairs(&into), all);
+}
+
+#[test]
+fn a_table_that_is_a_symbolic_link_is_copied_so_that_the_checkpoint_outlives_what_it_points_to() {
+    let (dir, source, into) = copied("small");
+    let all = pairs(&source);
+    let elsewhere = dir.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let mut moved = 0;
+    for entry in fs::read_dir(&source).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|tail| tail == "ldb") {
+            let to = elsewhere.join(path.file_name().unwrap());
+            fs::rename(&path, &to).unwrap();
+            std::os::unix::fs::symlink(&to, &path).unwrap();
+            moved += 1;
+        }
+    }
+    let taken = take(&request(&source, &into)).unwrap();
+    assert_eq!((taken.linked, taken.copied), (0, moved));
+    fs::remove_dir_all(&elsewhere).unwrap();
+    assert_eq!(pairs(&into), all);
+}
+
+#[test]
+fn a_log_that_was_renamed_or_is_another_file_is_not_still_the_one_that_was_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, other) = (dir.path().join("000007.log"), dir.path().join("000009.log"));
+    fs::write(&path, "one").unwrap();
+    let file = fs::File::open(&path).unwrap();
+    assert!(files::is_still(&file, &path));
+    fs::rename(&path, &other).unwrap();
+    assert!(!files::is_still(&file, &path), "there is none of that name");
+    assert!(files::is_still(&file, &other));
+    fs::write(&path, "two").unwrap();
+    assert!(!files::is_still(&file, &path), "there is another one of that name");
+}

@@ -69,4 +69,4 @@ pub fn open(dir: &Path, options: Options) -> Result<Database, LsmError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::source) mod tests;

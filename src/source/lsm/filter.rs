@@ -39,30 +39,21 @@ impl Filter {
             return true;
         }
         let at = self.offsets_at + 4 * nth as usize;
-        let (Some(from), Some(to)) = (u32_le(&self.data, at), u32_le(&self.data, at + 4)) else {
-            return true;
+        let bits = match (u32_le(&self.data, at), u32_le(&self.data, at + 4)) {
+            (Some(from), Some(to)) if from == to => return false,
+            (Some(from), Some(to)) if to as usize <= self.offsets_at => self.data.get(from as usize..to as usize),
+            _ => None,
         };
-        if from == to {
-            return false;
-        }
-        if to as usize > self.offsets_at {
-            return true;
-        }
-        match self.data.get(from as usize..to as usize) {
-            Some(bits) => bloom(bits, hash),
-            None => true,
-        }
+        bits.is_none_or(|bits| bloom(bits, hash))
     }
 }
 
 fn bloom(filter: &[u8], hash: u32) -> bool {
-    let Some((&probes, bits)) = filter.split_last() else {
+    let Some((&probes, bits @ [_, ..])) = filter.split_last() else {
+        // No key, no bits.
         return false;
     };
     let count = (bits.len() as u32).wrapping_mul(8);
-    if count == 0 {
-        return false;
-    }
     if probes > 30 {
         // Reserved by LevelDB for other encodings.
         return true;

@@ -365,3 +365,38 @@ fn a_root_that_pruning_moved_is_found_under_the_name_that_trees_have_for_it() {
         }
     }
 }
+
+#[test]
+fn records_that_say_nothing_are_damage_of_the_engine_that_has_them() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(open(dir.path(), 1));
+    let db = rocksdb::DB::open_default(dir.path().join("sc")).unwrap();
+    db.put(b"c/latest", [0xff; 11]).unwrap();
+    db.put(b"c/5", b"no commit info").unwrap();
+    drop(db);
+    let sc = open(dir.path(), 1);
+    let damaged = |error: TargetError, words: &str| {
+        assert!(matches!(&error, TargetError::Corrupt { what, .. } if what.contains(words)), "{error}");
+    };
+    damaged(sc.latest().unwrap_err(), "c/latest is not a version");
+    damaged(sc.commit_info(Version(5)).unwrap_err(), "c/5 is not a commit info of that version");
+    assert_eq!(sc.commit_info(Version(6)).unwrap(), None);
+}
+
+#[test]
+fn a_store_whose_files_are_dropped_is_empty_and_its_neighbours_are_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let sc = open(dir.path(), 1);
+    let stores: [StoreKey; 3] = ["bank".into(), "gov".into(), "staking".into()];
+    let wanted: Records = share(1, |_| false).records.into_iter().collect();
+    for store in &stores {
+        sc.load(store, &mut share(1, |_| false), true).unwrap()().unwrap();
+    }
+    sc.settle(&stores, &|| false).unwrap();
+    sc.sync().unwrap();
+    sc.discard(&stores[1]).unwrap();
+    assert_eq!(stores.each_ref().map(|store| all(&sc, store) == wanted), [true, false, true]);
+    // A cache of another size changes nothing of what is read.
+    sc.set_cache(1 << 20);
+    assert!(all(&sc, &stores[0]) == wanted && all(&sc, &stores[2]) == wanted);
+}

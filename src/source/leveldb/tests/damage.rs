@@ -134,3 +134,120 @@ fn a_table_shorter_than_the_manifest_says_is_refused_when_opening() {
     assert!(matches!(error, LsmError::MissingFile { .. }), "{error}");
     assert!(error.to_string().contains("000003.ldb"));
 }
+
+/// A table of three blocks without compression, whose second one was changed before it was summed up.
+fn table_with_a_wrong_block(change: impl Fn(&mut [u8])) -> (tempfile::TempDir, std::ops::Range<usize>) {
+    let entries: Vec<Entry> = (0..60u8).map(|n| put(&[b'k', n], 1, &[n; 90])).collect();
+    let (mut bytes, layout) = writer::table(&entries, 20, false);
+    let block = layout.data[1].clone();
+    change(&mut bytes[block.clone()]);
+    let sealed = sum(bytes[block.start..block.end - 4].to_vec());
+    bytes[block.clone()].copy_from_slice(&sealed);
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &bytes, &entries);
+    (dir, block)
+}
+
+fn assert_names(error: &LsmError, block: &std::ops::Range<usize>) {
+    let LsmError::Corrupt { path, offset, .. } = error else { panic!("{error}") };
+    assert!(path.ends_with("000003.ldb") && block.contains(&(*offset as usize)), "{error}");
+}
+
+#[test]
+fn an_entry_that_cannot_be_is_an_error_however_it_is_come_to_though_the_checksum_holds() {
+    // The sixth entry of the block says that it shares 127 bytes with a key of ten.
+    const WRONG: u8 = 25;
+    let (dir, block) = table_with_a_wrong_block(|block| block[103 + 4 * 102] = 0x7f);
+    let db = open(dir.path(), Options::default()).unwrap();
+    let mut iter = db.iter(b"", None);
+    for n in 0..WRONG {
+        assert_eq!(iter.next().unwrap(), Some((&[b'k', n][..], &[n; 90][..])));
+    }
+    assert_names(&iter.next().unwrap_err(), &block);
+    assert_names(&db.iter(&[b'k', WRONG + 1], None).next().unwrap_err(), &block);
+    for once in [false, true] {
+        // One after the other, every second, and each by itself: by stepping and by searching.
+        for stride in [1, 2, 60] {
+            for first in 0..60u8 {
+                let mut cursor = if once { db.cursor_once() } else { db.cursor() };
+                for n in (first..60).step_by(stride) {
+                    let mut out = Vec::new();
+                    // Behind the next restart point all is well; the key that is there is searched for from before it.
+                    match cursor.read_into(&[b'k', n], &mut out) {
+                        Ok(found) => assert!(found && out == [n; 90] && !(WRONG..=36).contains(&n), "{first} {n}"),
+                        Err(error) => {
+                            assert!((WRONG..=36).contains(&n), "{first} {n} {error}");
+                            assert_names(&error, &block);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_block_whose_first_entry_cannot_be_is_an_error_to_who_comes_from_the_block_before() {
+    let (dir, block) = table_with_a_wrong_block(|block| block[0] = 3);
+    let db = open(dir.path(), Options::default()).unwrap();
+    let mut iter = db.iter(&[b'k', 19], None);
+    assert!(iter.next().unwrap().is_some());
+    assert_names(&iter.next().unwrap_err(), &block);
+    let mut cursor = db.cursor();
+    assert!(cursor.read_into(&[b'k', 19], &mut Vec::new()).unwrap());
+    for n in 20..36 {
+        assert_names(&cursor.read_into(&[b'k', n], &mut Vec::new()).unwrap_err(), &block);
+    }
+    assert!(cursor.read_into(&[b'k', 40], &mut Vec::new()).unwrap());
+}
+
+#[test]
+fn an_entry_of_no_kind_that_leveldb_has_is_an_error_to_scans_and_to_look_ups() {
+    // The kind is the lowest byte of what follows the key.
+    let (dir, block) = table_with_a_wrong_block(|block| block[3 + 2] = 2);
+    let db = open(dir.path(), Options::default()).unwrap();
+    assert_names(&scan(&db).unwrap_err(), &block);
+    assert_names(&db.get(&[b'k', 20]).unwrap_err(), &block);
+    assert!(db.get(&[b'k', 21]).unwrap().is_some());
+}
+
+#[test]
+fn a_key_that_begins_in_the_block_behind_its_separator_is_found_there_or_the_damage_is() {
+    let entries: Vec<Entry> = (0..6u8).map(|n| put(&[b'k', n], 1, &[n; 9])).collect();
+    let chunks: Vec<&[Entry]> = entries.chunks(3).collect();
+    // Above all of the first block, and before the first entry of the second, which has a lower sequence number.
+    let separators = [put(b"k\x03", 9, b"").0, entries[5].0.clone()];
+    let (good, layout) = writer::table_with(&chunks, &separators, false);
+    let dir = tempfile::tempdir().unwrap();
+    write(dir.path(), &good, &entries);
+    let find = || open(dir.path(), Options::default()).unwrap().get(b"k\x03");
+    assert_eq!(find().unwrap(), Some(vec![3; 9]));
+    let block = layout.data[1].clone();
+    let mut bad = good.clone();
+    bad[block.start] = 3;
+    let sealed = sum(bad[block.start..block.end - 4].to_vec());
+    bad[block.clone()].copy_from_slice(&sealed);
+    write(dir.path(), &bad, &entries);
+    assert_names(&find().unwrap_err(), &block);
+}
+
+#[test]
+fn a_restart_point_at_the_end_of_a_block_hides_no_entry() {
+    let entries: Vec<Entry> = (0..6u8).map(|n| put(&[n], 1, &[n])).collect();
+    let mut data = writer::block(&entries, 2);
+    let end = data.len() - 4 * 4;
+    data.truncate(data.len() - 4);
+    for _ in 0..3 {
+        data.extend((end as u32).to_le_bytes());
+    }
+    data.extend(6u32.to_le_bytes());
+    let block = Block::new(data).unwrap();
+    for n in 0..6u8 {
+        let mut spot = Spot::default();
+        block.seek(&mut spot, &[n], None).unwrap();
+        assert_eq!((spot.user(), block.value(&spot)), (&[n][..], &[n][..]));
+    }
+    let mut spot = Spot::default();
+    block.seek(&mut spot, &[6], None).unwrap();
+    assert!(!spot.is_valid());
+}

@@ -134,6 +134,73 @@ fn manifests_which_cannot_be_honoured_are_refused() {
 }
 
 #[test]
+fn a_manifest_that_never_says_what_a_reader_needs_is_refused_by_what_is_missing() {
+    let mut comparator = vec![1];
+    writer::prefixed(BYTEWISE, &mut comparator);
+    let fields = [("comparator", comparator), ("journal number", vec![2, 1]), ("next file number", vec![3, 9])];
+    let fields = [&fields[..], &[("last sequence", vec![4, 7])]].concat();
+    for (missing, _) in &fields {
+        let dir = tempfile::tempdir().unwrap();
+        let rest: Vec<_> = fields.iter().filter(|(name, _)| name != missing).map(|(_, field)| field.clone()).collect();
+        writer::manifest(dir.path(), &[rest.concat()]);
+        let error = open(dir.path()).unwrap_err().to_string();
+        assert!(error.contains(&format!("never states its {missing}")), "{error}");
+        // Each record may say one of them.
+        writer::manifest(dir.path(), &fields.iter().map(|(_, field)| field.clone()).collect::<Vec<_>>());
+        assert!(open(dir.path()).is_ok());
+    }
+}
+
+#[test]
+fn newest_tables_that_do_not_overlap_are_one_run_and_all_of_them_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |first: u8, sequence: u64| (first..first + 5).map(|n| put(&[n], sequence, &[n, sequence as u8])).collect();
+    // Three that lie beside each other and two that lie over them, in no order.
+    let levels = [(0, 3, at(20, 1)), (0, 4, at(0, 1)), (0, 5, at(22, 2)), (0, 6, at(10, 1)), (0, 7, at(2, 2))];
+    writer::database(dir.path(), &levels, &[]);
+    let db = open(dir.path()).unwrap();
+    assert_eq!(db.inner.runs.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2]);
+    let expected = |n: u8| match n {
+        2..7 | 22..27 => Some(vec![n, 2]),
+        0..5 | 10..15 | 20..25 => Some(vec![n, 1]),
+        _ => None,
+    };
+    let (mut cursor, mut iter) = (db.cursor(), db.iter(b"", None));
+    for n in 0..30u8 {
+        let mut out = Vec::new();
+        assert_eq!(cursor.read_into(&[n], &mut out).unwrap().then_some(out), expected(n), "{n}");
+        if let Some(value) = expected(n) {
+            assert_eq!(iter.next().unwrap(), Some((&[n][..], &value[..])));
+        }
+    }
+    assert_eq!(iter.next().unwrap(), None);
+}
+
+#[test]
+fn of_two_tables_with_one_number_the_one_with_leveldbs_own_suffix_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let levels: Vec<_> = (0..20u8).map(|n| (1, u64::from(n) + 3, vec![put(&[n], 1, &[n])])).collect();
+    writer::database(dir.path(), &levels, &[]);
+    for number in 3..23 {
+        fs::write(dir.path().join(format!("{number:06}.sst")), "an older release's").unwrap();
+    }
+    let db = open(dir.path()).unwrap();
+    assert!((0..20u8).all(|n| db.get(&[n]).unwrap() == Some(vec![n])));
+    fs::rename(dir.path().join("000003.ldb"), dir.path().join("000003.sst")).unwrap();
+    assert_eq!(open(dir.path()).unwrap().get(&[0]).unwrap(), Some(vec![0]), "one that only an older release named");
+}
+
+#[test]
+fn a_current_that_cannot_be_read_is_an_error_and_not_a_database_without_one() {
+    let dir = tempfile::tempdir().unwrap();
+    writer::database(dir.path(), &[], &[]);
+    fs::rename(dir.path().join("CURRENT"), dir.path().join("CURRENT.bak")).unwrap();
+    fs::create_dir(dir.path().join("CURRENT")).unwrap();
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(&error, LsmError::Io { path, .. } if path.ends_with("CURRENT")), "{error}");
+}
+
+#[test]
 fn open_tables_stay_within_their_number() {
     let dir = tempfile::tempdir().unwrap();
     let levels: Vec<_> = (0..20u8).map(|n| (1, u64::from(n) + 3, vec![put(&[n], 1, &[n])])).collect();

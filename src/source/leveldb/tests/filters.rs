@@ -54,3 +54,25 @@ fn a_filter_passes_its_keys_and_about_one_in_a_hundred_others() {
     assert!((3000..13_000).filter(|n| passes(*n)).count() < 200);
     assert!(filter.may_contain(2048, 0), "no filter covers that block");
 }
+
+#[test]
+fn a_filter_that_is_not_clear_about_a_block_lets_its_keys_pass_and_an_empty_one_stops_them() {
+    let block = |filters: &[u8], offsets: &[u32], base_lg: u8| {
+        let offsets = offsets.iter().copied().chain([filters.len() as u32]).flat_map(u32::to_le_bytes);
+        Filter::new(filters.iter().copied().chain(offsets).chain([base_lg]).collect())
+    };
+    let passes = |filters: &[u8], offsets: &[u32]| block(filters, offsets, 11).unwrap().may_contain(0, 77);
+    assert!(!passes(b"", &[0]), "no key is in the block");
+    assert!(passes(&[0xff, 1], &[0]), "all bits are set");
+    assert!(!passes(&[0, 1], &[0]), "no bit is set");
+    assert!(!passes(&[1], &[0]), "a filter of no bits");
+    assert!(passes(&[0, 31], &[0]), "an encoding that is LevelDB's to come");
+    assert!(passes(&[0, 1], &[0, 900, 2]), "a filter that ends outside");
+    assert!(passes(&[0, 1], &[2, 1]), "a filter that ends before it begins");
+    assert!(block(&[0, 1], &[0], 63).is_ok());
+    for base_lg in [64, 255] {
+        assert!(block(&[0, 1], &[0], base_lg).is_err(), "{base_lg}");
+    }
+    assert!(Filter::new(vec![9, 0, 0, 0, 11]).is_err(), "offsets behind the end");
+    assert!(Filter::new(vec![0; 4]).is_err());
+}

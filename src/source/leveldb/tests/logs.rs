@@ -133,3 +133,46 @@ fn a_torn_log_is_reported_and_its_whole_records_count() {
     assert_eq!(db.torn_log(), Some((path.as_path(), 24)));
     assert!(db.get(b"a").unwrap().is_some() && db.get(b"b").unwrap().is_none());
 }
+
+/// One chunk as it lies in a log, with a checksum that holds.
+fn chunk(kind: u8, payload: &[u8]) -> Vec<u8> {
+    let covered = [&[kind], payload].concat();
+    let sum = crate::source::lsm::log::mask(crc32c::crc32c(&covered));
+    [&sum.to_le_bytes()[..], &(payload.len() as u16).to_le_bytes(), &covered].concat()
+}
+
+#[test]
+fn chunks_out_of_order_and_of_unknown_types_are_damage_behind_the_records_before_them() {
+    let (full, first, middle, last) = (chunk(1, b"whole"), chunk(2, b"fir"), chunk(3, b"mid"), chunk(4, b"last"));
+    let (read, end) = read_all(&[&full[..], &first, &middle, &last].concat());
+    assert_eq!((&read[..], end), (&[b"whole".to_vec(), b"firmidlast".to_vec()][..], Ok(Record::End)));
+    for (rest, words) in [
+        ([&first[..], &full].concat(), "begins inside another"),
+        ([&first[..], &first].concat(), "begins inside another"),
+        (middle.clone(), "has no beginning"),
+        (last.clone(), "has no beginning"),
+        (chunk(5, b"of an engine that writes over its logs"), "unknown type"),
+        (chunk(0, b"none"), "unknown type"),
+    ] {
+        let (read, end) = read_all(&[&full[..], &rest].concat());
+        assert_eq!(read, [b"whole".to_vec()], "{words}");
+        assert_eq!(end.map_err(|error| error.what.contains(words)), Err(true), "{words}");
+    }
+    let (read, end) = read_all(&[&full[..], &first, &middle].concat());
+    assert_eq!((read.len(), end), (1, Ok(Record::Torn { offset: full.len() })));
+}
+
+#[test]
+fn bytes_that_fill_a_block_up_have_to_be_zero() {
+    let mut data = chunk(1, &vec![1; BLOCK - HEADER - 3]);
+    assert_eq!(data.len(), BLOCK - 3);
+    data.extend([0, 0, 0]);
+    data.extend(chunk(1, b"next"));
+    assert_eq!(read_all(&data), (vec![vec![1; BLOCK - HEADER - 3], b"next".to_vec()], Ok(Record::End)));
+    for at in BLOCK - 3..BLOCK {
+        let mut bad = data.clone();
+        bad[at] = 1;
+        let (read, end) = read_all(&bad);
+        assert!(read.len() == 1 && end.is_err_and(|error| error.what.contains("padding")), "{at}");
+    }
+}

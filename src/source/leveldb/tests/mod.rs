@@ -7,4 +7,4 @@ mod directory;
 mod filters;
 mod hostile;
 mod logs;
-mod writer;
+pub(in crate::source) mod writer;

@@ -8,20 +8,20 @@ use crate::source::lsm::footer::{Checksum, Packing};
 use crate::source::lsm::{filter, log as journal};
 
 /// How LevelDB packs blocks.
-pub(super) const PACKING: Packing = Packing { checksum: Checksum::Crc32c, zstd: false };
+pub(in crate::source) const PACKING: Packing = Packing { checksum: Checksum::Crc32c, zstd: false };
 
-pub(super) type Entry = (Vec<u8>, Vec<u8>);
+pub(in crate::source) type Entry = (Vec<u8>, Vec<u8>);
 
-pub(super) fn put(user: &[u8], sequence: u64, value: &[u8]) -> Entry {
+pub(in crate::source) fn put(user: &[u8], sequence: u64, value: &[u8]) -> Entry {
     let tag = (sequence << 8 | 1).to_le_bytes();
     ([user, &tag].concat(), value.to_vec())
 }
 
-pub(super) fn delete(user: &[u8], sequence: u64) -> Entry {
+pub(in crate::source) fn delete(user: &[u8], sequence: u64) -> Entry {
     ([user, &(sequence << 8).to_le_bytes()].concat(), Vec::new())
 }
 
-pub(super) fn varint(mut n: u64, out: &mut Vec<u8>) {
+pub(in crate::source) fn varint(mut n: u64, out: &mut Vec<u8>) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;
@@ -29,12 +29,12 @@ pub(super) fn varint(mut n: u64, out: &mut Vec<u8>) {
     out.push(n as u8);
 }
 
-pub(super) fn prefixed(bytes: &[u8], out: &mut Vec<u8>) {
+pub(in crate::source) fn prefixed(bytes: &[u8], out: &mut Vec<u8>) {
     varint(bytes.len() as u64, out);
     out.extend(bytes);
 }
 
-pub(super) fn block(entries: &[Entry], interval: usize) -> Vec<u8> {
+pub(in crate::source) fn block(entries: &[Entry], interval: usize) -> Vec<u8> {
     let (mut out, mut restarts, mut last) = (Vec::new(), Vec::new(), Vec::new());
     for (i, (key, value)) in entries.iter().enumerate() {
         let mut shared = 0;
@@ -60,7 +60,7 @@ pub(super) fn block(entries: &[Entry], interval: usize) -> Vec<u8> {
     out
 }
 
-pub(super) fn seal(contents: &[u8], snappy: bool) -> Vec<u8> {
+pub(in crate::source) fn seal(contents: &[u8], snappy: bool) -> Vec<u8> {
     let mut out = match snappy {
         true => snap::raw::Encoder::new().compress_vec(contents).unwrap(),
         false => contents.to_vec(),
@@ -69,12 +69,12 @@ pub(super) fn seal(contents: &[u8], snappy: bool) -> Vec<u8> {
     sum(out)
 }
 
-pub(super) fn sum(mut out: Vec<u8>) -> Vec<u8> {
+pub(in crate::source) fn sum(mut out: Vec<u8>) -> Vec<u8> {
     out.extend(journal::mask(crc32c::crc32c(&out)).to_le_bytes());
     out
 }
 
-pub(super) fn bloom(users: &[&[u8]]) -> Vec<u8> {
+pub(in crate::source) fn bloom(users: &[&[u8]]) -> Vec<u8> {
     let bytes = (users.len() * 10).max(64).div_ceil(8);
     let mut bits = vec![0u8; bytes];
     for user in users {
@@ -91,21 +91,21 @@ pub(super) fn bloom(users: &[&[u8]]) -> Vec<u8> {
 }
 
 #[derive(Debug, Default, Clone)]
-pub(super) struct Layout {
-    pub(super) data: Vec<Range<usize>>,
-    pub(super) filter: Range<usize>,
-    pub(super) metaindex: Range<usize>,
-    pub(super) index: Range<usize>,
+pub(in crate::source) struct Layout {
+    pub(in crate::source) data: Vec<Range<usize>>,
+    pub(in crate::source) filter: Range<usize>,
+    pub(in crate::source) metaindex: Range<usize>,
+    pub(in crate::source) index: Range<usize>,
 }
 
 /// A table with `per_block` entries in each data block and full keys as separators.
-pub(super) fn table(entries: &[Entry], per_block: usize, snappy: bool) -> (Vec<u8>, Layout) {
+pub(in crate::source) fn table(entries: &[Entry], per_block: usize, snappy: bool) -> (Vec<u8>, Layout) {
     let chunks: Vec<&[Entry]> = entries.chunks(per_block).collect();
     let keys: Vec<Vec<u8>> = chunks.iter().map(|c| c.last().unwrap().0.clone()).collect();
     table_with(&chunks, &keys, snappy)
 }
 
-pub(super) fn table_with(chunks: &[&[Entry]], separators: &[Vec<u8>], snappy: bool) -> (Vec<u8>, Layout) {
+pub(in crate::source) fn table_with(chunks: &[&[Entry]], separators: &[Vec<u8>], snappy: bool) -> (Vec<u8>, Layout) {
     let mut out = Vec::new();
     let mut layout = Layout::default();
     let add = |contents: Vec<u8>, snappy: bool, out: &mut Vec<u8>| {
@@ -150,7 +150,7 @@ pub(super) fn table_with(chunks: &[&[Entry]], separators: &[Vec<u8>], snappy: bo
     (out, layout)
 }
 
-pub(super) fn log(records: &[Vec<u8>]) -> Vec<u8> {
+pub(in crate::source) fn log(records: &[Vec<u8>]) -> Vec<u8> {
     let mut out: Vec<u8> = Vec::new();
     for record in records {
         let mut rest = &record[..];
@@ -181,7 +181,7 @@ pub(super) fn log(records: &[Vec<u8>]) -> Vec<u8> {
     out
 }
 
-pub(super) fn batch(sequence: u64, ops: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
+pub(in crate::source) fn batch(sequence: u64, ops: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
     let mut out = sequence.to_le_bytes().to_vec();
     out.extend((ops.len() as u32).to_le_bytes());
     for (key, value) in ops {
@@ -195,7 +195,7 @@ pub(super) fn batch(sequence: u64, ops: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
 }
 
 /// First manifest record: comparator, journal, next file, last sequence.
-pub(super) fn head(comparator: &[u8], journal: u64, last_sequence: u64) -> Vec<u8> {
+pub(in crate::source) fn head(comparator: &[u8], journal: u64, last_sequence: u64) -> Vec<u8> {
     let mut out = vec![1];
     prefixed(comparator, &mut out);
     for (tag, number) in [(2, journal), (3, 1000), (4, last_sequence)] {
@@ -205,7 +205,7 @@ pub(super) fn head(comparator: &[u8], journal: u64, last_sequence: u64) -> Vec<u
     out
 }
 
-pub(super) fn added(level: u64, number: u64, size: usize, keys: [&[u8]; 2]) -> Vec<u8> {
+pub(in crate::source) fn added(level: u64, number: u64, size: usize, keys: [&[u8]; 2]) -> Vec<u8> {
     let mut out = vec![7];
     for n in [level, number, size as u64] {
         varint(n, &mut out);
@@ -216,10 +216,10 @@ pub(super) fn added(level: u64, number: u64, size: usize, keys: [&[u8]; 2]) -> V
 }
 
 /// Tables (level, number, entries) of a database to write.
-pub(super) type Levels<'a> = &'a [(u64, u64, Vec<Entry>)];
+pub(in crate::source) type Levels<'a> = &'a [(u64, u64, Vec<Entry>)];
 
 /// Writes a database: tables of 7 entries a block, logs from number 100 on.
-pub(super) fn database(dir: &Path, levels: Levels<'_>, logs: &[(u64, Vec<Vec<u8>>)]) {
+pub(in crate::source) fn database(dir: &Path, levels: Levels<'_>, logs: &[(u64, Vec<Vec<u8>>)]) {
     let mut records = vec![head(b"leveldb.BytewiseComparator", 100, 50)];
     for (level, number, entries) in levels {
         let (bytes, _) = table(entries, 7, true);
@@ -233,7 +233,7 @@ pub(super) fn database(dir: &Path, levels: Levels<'_>, logs: &[(u64, Vec<Vec<u8>
     manifest(dir, &records);
 }
 
-pub(super) fn manifest(dir: &Path, records: &[Vec<u8>]) {
+pub(in crate::source) fn manifest(dir: &Path, records: &[Vec<u8>]) {
     fs::write(dir.join("MANIFEST-000002"), log(records)).unwrap();
     fs::write(dir.join("CURRENT"), "MANIFEST-000002\n").unwrap();
 }

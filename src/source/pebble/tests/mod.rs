@@ -5,6 +5,8 @@ mod damage;
 mod directory;
 mod footers;
 mod logs;
+mod tables;
+mod writer;
 
 use std::fs;
 use std::path::Path;
