@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     iavl::SpineNode,
-    machine::{Event, Fence, Phase, State, Verified},
+    machine::{Cause, Event, Fence, Phase, State, Verified},
     model::{Chunk, ChunkSet, Digest, Hash, JobId, Manifest, Restored, StoreEntry, Timestamp, Verdict, Version},
     plan::{At, Parts, Plan},
 };
@@ -82,7 +82,7 @@ fn phases() -> Vec<Phase> {
 #[test]
 fn every_state_comes_back_as_it_was() {
     for (epoch, phase) in (0..).zip(phases()) {
-        let state = State { epoch, attempt: 3, phase };
+        let state = State { epoch, cause: None, losses: 0, attempt: 3, phase };
         assert_eq!(State::try_from(kept(&State1::from(&state))).unwrap(), state);
     }
 }
@@ -150,7 +150,7 @@ fn choices_that_format_1_does_not_have_are_refused_by_name() {
         assert!(error.contains("unknown parts"), "{error}");
     }
     let phase = Phase::Switching { height: Version(5), applied: Version(8), fence: Fence::Checked(Version(9)) };
-    let state = State1::from(&State { epoch: 0, attempt: 0, phase });
+    let state = State1::from(&State { epoch: 0, cause: None, losses: 0, attempt: 0, phase });
     // Epoch, attempt, which phase, height, applied.
     let error = meddled::<_, State>(&state, |payload| payload[4 + 4 + 4 + 8 + 8] = 3).unwrap_err().to_string();
     assert!(error.contains("unknown fence"), "{error}");
@@ -161,7 +161,7 @@ fn sets_of_chunks_that_are_none_are_refused() {
     let (height, chunks) = (Version(5), 9);
     let ranges = |restored: &[(u64, u64)], proven: &[(u64, u64)]| {
         let phase = Phase::Restoring { height, chunks, restored: set(restored), joined: true, proven: set(proven) };
-        State1::from(&State { epoch: 0, attempt: 0, phase })
+        State1::from(&State { epoch: 0, cause: None, losses: 0, attempt: 0, phase })
     };
     // Behind the number of ranges, the first begins and ends.
     let restored_ends = 4 + 4 + 4 + 8 + 8 + 8 + 8;
@@ -200,7 +200,7 @@ fn an_envelope_of_another_format_or_length_is_refused_though_its_digest_holds() 
 #[test]
 fn an_event_tells_people_what_it_was_about() {
     let verified = Verified::compare(Hash([1; 32]), Hash([1; 32])).unwrap();
-    let after = State { epoch: 4, attempt: 0, phase: Phase::Aborted };
+    let after = State { epoch: 4, cause: None, losses: 0, attempt: 0, phase: Phase::Aborted };
     let verdict = verdicts().remove(2);
     for (event, detail) in [
         (Event::Snapshotted { chunks: 12 }, "12 chunks"),
@@ -219,7 +219,10 @@ fn an_event_tells_people_what_it_was_about() {
         (Event::Halted(verdict.clone()), &verdict.to_string()),
         (Event::Repaired { reopened: Some(17) }, "chunk 17 is open again"),
         (Event::Repaired { reopened: None }, ""),
-        (Event::Renewed { height: Version(7) }, "epoch 4: another snapshot, at version 7"),
+        (
+            Event::Renewed { height: Version(7), cause: Cause::Pruned, why: "too late".to_owned() },
+            "epoch 4: another snapshot, at version 7, because too late",
+        ),
         (Event::Aborted, ""),
         (Event::Returned, ""),
         (Event::Finished, ""),

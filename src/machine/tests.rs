@@ -1,11 +1,11 @@
 //! What the machine says in words, what follows Done, and that the promises it is held to are noticed when they are broken: in
 //! `tests/memory/machine` they never are.
 
-use super::{Event, Fence, Phase, Refusal, State, Step, Verified, invariants};
+use super::{Cause, Event, Fence, Phase, Refusal, State, Step, Verified, invariants};
 use crate::model::{ChunkSet, Hash, Verdict, Version};
 
 fn in_phase(phase: Phase) -> State {
-    State { epoch: 1, attempt: 0, phase }
+    State { epoch: 1, cause: None, losses: 0, attempt: 0, phase }
 }
 
 fn set(ranges: &[(u64, u64)]) -> ChunkSet {
@@ -56,7 +56,7 @@ fn a_halt_is_left_by_a_repair_or_an_abort_and_by_nothing_else() {
     let from = restoring(&[(0, 3)], true, &[(0, 2)]);
     let stopped = in_phase(halted(from.clone()));
     let repaired = |reopened| stopped.apply(&Event::Repaired { reopened }).unwrap();
-    assert_eq!(repaired(None), State { epoch: 1, attempt: 1, phase: from });
+    assert_eq!(repaired(None), State { epoch: 1, cause: None, losses: 0, attempt: 1, phase: from });
     assert_eq!(repaired(Some(1)).phase, restoring(&[(0, 1), (2, 3)], true, &[(0, 1)]));
     assert!(matches!(stopped.apply(&Event::Repaired { reopened: Some(7) }), Err(Refusal::NotOpen { chunk: 7, .. })));
     let synced = in_phase(halted(syncing(5, 8)));
@@ -69,7 +69,7 @@ fn a_halt_is_left_by_a_repair_or_an_abort_and_by_nothing_else() {
         Event::Applied { to: Version(9) },
         Event::SwitchStarted,
         Event::Flipped,
-        Event::Renewed { height: Version(9) },
+        Event::Renewed { height: Version(9), cause: Cause::Pruned, why: "too late".to_owned() },
     ] {
         assert!(matches!(stopped.apply(&event), Err(Refusal::OutOfPlace { phase: "Halted", .. })), "{event:?}");
     }
@@ -92,7 +92,7 @@ fn a_fence_below_what_is_applied_is_refused_with_both_versions() {
 #[test]
 fn every_broken_promise_between_two_states_is_named() {
     let applied = |to| Event::Applied { to: Version(to) };
-    let next_epoch = |phase| State { epoch: 2, ..in_phase(phase) };
+    let next_epoch = |phase| State { epoch: 2, cause: Some(Cause::Pruned), ..in_phase(phase) };
     for (before, event, after, words) in [
         (in_phase(Phase::Aborted), applied(9), in_phase(syncing(5, 9)), "after Aborted"),
         (in_phase(done(9, false)), applied(10), in_phase(done(10, false)), "does not follow it"),
@@ -116,7 +116,10 @@ fn every_broken_promise_between_two_states_is_named() {
     }
     let refused = Err(Refusal::Final { phase: "Done" });
     assert_eq!(invariants::check(&in_phase(Phase::Aborted), &Event::Aborted, &refused), Ok(()));
-    let renewed = (in_phase(syncing(5, 8)), Event::Renewed { height: Version(7) });
+    let renewed = (
+        in_phase(syncing(5, 8)),
+        Event::Renewed { height: Version(7), cause: Cause::Pruned, why: "too late".to_owned() },
+    );
     let fresh = next_epoch(Phase::Snapshotting { height: Version(7) });
     assert_eq!(invariants::check(&renewed.0, &renewed.1, &Ok(fresh)), Ok(()));
 }

@@ -242,7 +242,7 @@ mod tests {
         let job = Job { id: JobId([3; 16]), plan: Plan::new(), source };
         let journal = Place::new(dir.path()).journal();
         std::fs::create_dir_all(&journal).unwrap();
-        Journal::create(&journal, &job, &State { epoch: 1, attempt: 0, phase }).unwrap();
+        Journal::create(&journal, &job, &State { epoch: 1, cause: None, losses: 0, attempt: 0, phase }).unwrap();
         dir
     }
 

@@ -36,7 +36,7 @@ fn job(phase: impl FnOnce(Version) -> Phase) -> Migrator {
         tip_app_hash: info.app_hash(),
     };
     let born = Job { id: JobId([7; 16]), plan, source: identity };
-    let state = State { epoch: 1, attempt: 0, phase: phase(info.version) };
+    let state = State { epoch: 1, cause: None, losses: 0, attempt: 0, phase: phase(info.version) };
     let journal = Journal::on_backend(redb::backends::InMemoryBackend::new(), Some((&born, &state))).unwrap();
     let target = Target {
         sc: Some(Box::new(MemoryCommitment::new(None, Outage::never()))),

@@ -1,7 +1,7 @@
 //! Trees that are read before a store goes on with another layout: what they spare, and what happens where they are wrong.
 
 use super::{
-    model::block,
+    blocks::block,
     worlds::{Chain, World, plain},
 };
 use crate::support::random::Random;
