@@ -112,7 +112,6 @@ fn a_request_to_switch_that_was_taken_back_does_not_come_back() {
 }
 
 #[test]
-#[ignore = "has never run to its end yet"]
 #[cfg(feature = "rocksdb")]
 fn whatever_it_leaves_of_stores_that_wait_in_sorted_runs_another_run_comes_to_the_same_target() {
     // Each of them is opened by RocksDB.

@@ -89,7 +89,6 @@ impl Sweep {
 }
 
 #[test]
-#[ignore = "has never run to its end yet"]
 fn a_fault_in_a_sorted_run_is_found_or_does_no_harm() {
     let seed = seed(84);
     let dir = fresh();
