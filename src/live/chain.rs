@@ -9,7 +9,7 @@ use super::warming::{Recent, Warming};
 use crate::{
     error::Error,
     migrator::{
-        Convergence, Following,
+        Convergence, Following, Switch,
         chain::{Chain, Fencing, Moment, Turn},
     },
     model::{CommitInfo, Version},
@@ -22,7 +22,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// How long to wait at a time before the requests to stop and to switch are looked at.
@@ -146,6 +146,8 @@ pub(super) struct Embedded {
     height: Option<Version>,
     /// Since when the switch is wanted.
     wanted: Option<Instant>,
+    /// When the switch was begun.
+    begins: Option<Instant>,
     /// When the newest version was applied, and about how many seconds one takes.
     pace: Option<(Instant, Version, f64)>,
 }
@@ -164,6 +166,7 @@ impl Embedded {
             has_trees,
             height: None,
             wanted: None,
+            begins: None,
             pace: None,
         }
     }
@@ -177,6 +180,27 @@ impl Embedded {
         let mut report = self.shared.report.lock().unwrap_or_else(PoisonError::into_inner);
         report.set(tip.0, &outlook);
         waiting.clone_into(&mut report.waiting);
+    }
+}
+
+impl Embedded {
+    /// Says for how long commits are about to be held back: for what is left to be applied, and for one transaction of the journal,
+    /// which takes as long as the one did that the switch began with.
+    fn foresee(&mut self, applied: Version) {
+        let left = self.latest().0.saturating_sub(applied.0) as f64;
+        let each = self.pace.map_or(0.0, |(_, _, each)| each);
+        let applying = if left > 0.0 && each.is_finite() { left * each } else { 0.0 };
+        let pause = self.begins.take().map_or(0.0, |begins| begins.elapsed().as_secs_f64()) + applying;
+        let most = self.shared.max_pause.as_secs_f64();
+        tracing::info!(version = %applied, left, predicted_pause = pause, max_pause = most, "the switch begins");
+        let asked = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs());
+        self.shared.report.lock().unwrap_or_else(PoisonError::into_inner).switch = Some(Switch {
+            asked,
+            ready: true,
+            predicted_pause: Some(pause),
+            max_pause: Some(most),
+            ..Switch::default()
+        });
     }
 }
 
@@ -209,6 +233,7 @@ impl Chain for Embedded {
                     let _ = self.woken.recv_timeout(MOMENT);
                     continue;
                 }
+                self.begins = Some(Instant::now());
                 return Ok(Turn::Switch);
             }
             self.note(moment.applied, moment.applied, "for the chain to commit more");
@@ -251,6 +276,7 @@ impl Chain for Embedded {
     }
 
     fn fence(&mut self, moment: &Moment<'_>) -> Result<Fencing, Error> {
+        self.foresee(moment.applied);
         tracing::debug!(stage = "fence", "switching");
         self.height = moment.state.phase.height();
         let latest = self.store.close(self.shared.max_pause).map_or(Version(0), |info| info.version);

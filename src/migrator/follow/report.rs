@@ -26,7 +26,7 @@ pub struct Following {
     pub waiting: String,
     /// What went wrong last with a checkpoint; it is tried again.
     pub trouble: Option<String>,
-    /// The switch that is asked for.
+    /// The switch that is asked for; beside a node in this process, the one that was begun last.
     pub switch: Option<Switch>,
     /// Why the last attempt to switch came to nothing.
     pub last_failure: Option<String>,
@@ -43,13 +43,13 @@ pub struct Following {
 pub struct Switch {
     /// The version at which to switch; none: wherever the node is stopped.
     pub height: Option<u64>,
-    /// Unix seconds when it was asked for.
+    /// Unix seconds when it was asked for, or begun.
     pub asked: u64,
     /// Unix seconds after which the request is void.
     pub deadline: Option<u64>,
     /// Whether the node should be stopped now.
     pub ready: bool,
-    /// Seconds from the node's end to the switch, as far as can be foreseen.
+    /// Seconds from the node's end to the switch, or for which commits are held back, as far as can be foreseen.
     pub predicted_pause: Option<f64>,
     /// Most seconds that may be.
     pub max_pause: Option<f64>,

@@ -170,6 +170,17 @@ fn whole() -> (Node, u64) {
 }
 
 #[test]
+fn the_pause_is_foreseen_before_it_begins_and_shown() {
+    let mut node = Node::new();
+    let store = node.open(&target(&Count::new(), |_| true), Some(begin()));
+    node.commits_beside(&store);
+    assert!(store.wait().unwrap().is_ok());
+    let switch = store.status().unwrap().following.unwrap().switch.unwrap();
+    assert!(switch.ready && switch.predicted_pause.is_some_and(|pause| pause >= 0.0 && pause.is_finite()));
+    assert_eq!(switch.max_pause, Some(begin().max_pause.as_secs_f64()));
+}
+
+#[test]
 fn a_node_in_memory_migrates_itself_and_is_on_store_v2_after_a_restart() {
     let (node, writes) = whole();
     println!("{writes} writes");
