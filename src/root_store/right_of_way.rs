@@ -132,6 +132,34 @@ impl Scan for Reading<'_, dyn Scan + Send + '_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        root_store::{ChangeSet, MemoryDatabase, Options, RootStore, RootmultiLayout},
+        target::Outage,
+    };
+    use std::sync::OnceLock;
+
+    #[test]
+    fn commits_take_the_way_while_they_write_and_a_stores_source_gives_it() {
+        let way: Arc<OnceLock<RightOfWay>> = Arc::default();
+        let (seen, taken) = (way.clone(), Arc::new(AtomicU64::new(0)));
+        let counts = taken.clone();
+        let outage = Outage::asking(move || {
+            let under_way = seen.get().is_some_and(|way| way.0.turns.load(Ordering::SeqCst) % 2 == 1);
+            counts.fetch_add(u64::from(under_way), Ordering::SeqCst);
+            true
+        });
+        let layout = RootmultiLayout::new(Arc::new(MemoryDatabase::new(None, outage)));
+        let store = RootStore::new(Arc::new(layout), Options::default()).unwrap();
+        way.set(store.inner.way.clone()).unwrap();
+        store.commit(ChangeSet::default()).unwrap();
+        assert!(taken.load(Ordering::SeqCst) > 0, "a commit wrote without the way");
+        let way = &store.inner.way;
+        assert_eq!(way.0.turns.load(Ordering::SeqCst), 2, "and has let go of it");
+        let commit = way.take();
+        store.source().unwrap().latest().unwrap();
+        assert_eq!(way.0.slow.load(Ordering::SeqCst), 3, "a read that waited for it in vain says so");
+        drop(commit);
+    }
 
     #[test]
     fn reads_wait_for_the_commit_under_way_to_end() {

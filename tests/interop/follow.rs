@@ -369,6 +369,9 @@ fn after_the_switch_the_chain_is_given_back_unless_that_was_ruled_out_or_somethi
         storeshift(&back).expect(4, &["a process has", "which is not of record"]);
         mistaken.end();
         storeshift(&back).expect(0, &["is the store of record again"]);
+        // Killed after it was recorded, it leaves the guard; another call takes it away.
+        storeshift::migrator::guard::place(&job.source, "as before").unwrap();
+        storeshift(&back).expect(4, &["the chain is on store/v1"]);
         Writer::start(&home, "goleveldb", &[&NODE[..], &["-halt", "55"]].concat()).ended();
         ran(&mut job.command(&[])).expect(4, &["aborted"]);
         storeshift(&["abort", "--target", target]).expect(0, &["Aborted"]);
