@@ -141,6 +141,14 @@ impl Line {
         self.injected
     }
 
+    pub fn found(&self) -> u64 {
+        self.found
+    }
+
+    pub fn repaired(&self) -> u64 {
+        self.repaired
+    }
+
     pub fn harmless(&self) -> u64 {
         self.harmless
     }

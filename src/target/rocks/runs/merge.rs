@@ -1,5 +1,9 @@
 //! Owns the merge of a store's runs into one ascending stream, and the cutting of that stream into parts that can be
 //! merged side by side and each on its own.
+//!
+//! A run that is damaged ends where the damage is, for the part that comes to it; what it had from there on is missing in the engine, as
+//! if the run had never been. Proving finds that out chunk by chunk, and those chunks alone are redone. To stop here instead would leave
+//! nothing to do but to redo all.
 
 use super::reader::Reader;
 use crate::{iavl::NodeKey, target::TargetError};
@@ -28,7 +32,7 @@ pub(in super::super) fn parts(runs: &[PathBuf], least: usize) -> Result<Vec<Part
     let mut samples = Vec::new();
     let mut bytes = 0;
     for run in runs {
-        let reader = Reader::open(run, SMALLEST_WINDOW)?;
+        let Some(reader) = sound(Reader::open(run, SMALLEST_WINDOW))? else { continue };
         samples.extend(reader.samples());
         bytes += reader.bytes();
     }
@@ -68,10 +72,13 @@ impl Merge {
             started: false,
         };
         for run in runs {
-            let mut reader = Reader::open(run, window)?;
-            match part.from {
-                Some(from) => reader.seek(from)?,
-                None => reader.step()?,
+            let Some(mut reader) = sound(Reader::open(run, window))? else { continue };
+            let stepped = match part.from {
+                Some(from) => reader.seek(from),
+                None => reader.step(),
+            };
+            if sound(stepped)?.is_none() {
+                continue;
             }
             merge.heap.extend(reader.key().map(|key| Reverse((key, merge.readers.len()))));
             merge.readers.push(reader);
@@ -83,7 +90,7 @@ impl Merge {
     /// The next record, or none at the end of the part.
     ///
     /// # Errors
-    /// A run could not be read, is damaged, or contradicts another.
+    /// A run could not be read.
     pub(in super::super) fn next(&mut self) -> Result<Option<(NodeKey, &[u8])>, TargetError> {
         loop {
             if std::mem::replace(&mut self.started, true) {
@@ -108,8 +115,7 @@ impl Merge {
         let Some((first, reader)) = self.first.and_then(|first| Some((first, self.readers.get_mut(first)?))) else {
             return Ok(());
         };
-        reader.step()?;
-        match reader.key() {
+        match sound(reader.step())?.and_then(|()| reader.key()) {
             // The runs of a store are made of neighbouring subtrees, so a stretch of one version is all in one of them.
             Some(key) if self.alone_until.is_none_or(|until| key < until) => {}
             Some(key) => {
@@ -124,5 +130,16 @@ impl Merge {
     fn choose(&mut self) {
         self.first = self.heap.pop().map(|Reverse((_, reader))| reader);
         self.alone_until = self.heap.peek().map(|Reverse((key, _))| *key);
+    }
+}
+
+/// What was read, or nothing if it is damaged.
+fn sound<T>(read: Result<T, TargetError>) -> Result<Option<T>, TargetError> {
+    match read {
+        Err(damaged @ TargetError::Corrupt { .. }) => {
+            tracing::warn!("{damaged}; what is missing for it will be named chunk by chunk when the stores are proven");
+            Ok(None)
+        }
+        read => read.map(Some),
     }
 }
