@@ -5,7 +5,7 @@ use super::{
     chain::Chain,
     entrance::Entered,
     estimate,
-    open::{assemble, begin, built_in, plan_job, refuse_aborted, refuse_occupied, refuse_other_plan},
+    open::{Reads, assemble, begin, built_in, plan_job, refuse_aborted, refuse_occupied, refuse_other_plan},
     paths::resolve,
     reading::missing,
 };
@@ -87,7 +87,8 @@ pub fn embed_with(
     // Of a snapshot that cannot be gone on with nothing need be recognised: what comes of it is wiped.
     let known = gap.is_none().then(&entered);
     let anew = || Ok(entered());
-    let mut migrator = assemble(engines, place, (known, Some(&anew)), journal, job, tuning, lock)?;
+    let reads = Reads { now: known, anew: Some(&anew) };
+    let mut migrator = assemble(engines, place, reads, journal, job, tuning, lock)?;
     if let Some((version, what)) = gap.filter(|_| migrator.recorder.state().epoch == state.epoch) {
         migrator.renew(entered(), None, &format!("version {version}, {what}, was pruned while the job was away"))?;
     }

@@ -68,7 +68,8 @@ pub fn open_with(engines: &Arc<dyn Engines>, paths: &Paths, plan: &Plan, tuning:
         // Nothing is left to be read from it, an operator may well have removed it by now, and reading a snapshot takes a while.
         let is_snapshot = source::snapshot::recognises(&paths.source);
         let entered = if is_snapshot { None } else { enter(&paths.source, paths, &job.plan, known, tuning).ok() };
-        return assemble(engines, place, (entered, None), journal, job, tuning, lock);
+        let reads = Reads { now: entered, anew: None };
+        return assemble(engines, place, reads, journal, job, tuning, lock);
     }
     let (reading, entered) = match new {
         Some(prepared) => prepared,
@@ -92,7 +93,8 @@ pub fn open_with(engines: &Arc<dyn Engines>, paths: &Paths, plan: &Plan, tuning:
     }
     let again = |plan: &Plan| enter(&reading.path, paths, plan, known, tuning);
     let anew = || again(plan);
-    let mut migrator = assemble(engines, place.clone(), (Some(entered), Some(&anew)), journal, job, tuning, lock)?;
+    let reads = Reads { now: Some(entered), anew: Some(&anew) };
+    let mut migrator = assemble(engines, place.clone(), reads, journal, job, tuning, lock)?;
     let Some(Taken { trail, number, checkpoint }) = reading.checkpoint else {
         if !source::snapshot::recognises(&paths.source) {
             let database = paths.source.clone();
@@ -171,7 +173,8 @@ pub fn inspect(target: &Path, source: Option<&Paths>, tuning: Tuning) -> Result<
         let peek = entrance::look(paths, &job.plan, Some(job.source.app_hash), tuning)?;
         (entered, held) = (Some((peek.source, peek.feed)), Some(peek.held));
     }
-    let mut migrator = assemble(&built_in()?, place, (entered, None), journal, job, tuning, lock)?;
+    let reads = Reads { now: entered, anew: None };
+    let mut migrator = assemble(&built_in()?, place, reads, journal, job, tuning, lock)?;
     migrator._held = held;
     Ok(migrator)
 }
@@ -278,14 +281,18 @@ pub(super) fn begin(place: &Place, job: &Job, checkpoint: Option<&Path>) -> Resu
     Ok(())
 }
 
-/// What a job reads, if it does; and what it reads if its target turns out to be lost and is begun anew, where that is for the command
-/// to do.
-pub(super) type Reads<'a> = (Option<Entered>, Option<&'a dyn Fn() -> Result<Entered, Error>>);
+/// What a job reads.
+pub(super) struct Reads<'a> {
+    /// Nothing where the target alone can answer.
+    pub now: Option<Entered>,
+    /// What it reads if its target turns out to be lost and is begun anew, where that is for the command to do.
+    pub anew: Option<&'a dyn Fn() -> Result<Entered, Error>>,
+}
 
 pub(super) fn assemble(
     engines: &Arc<dyn Engines>,
     place: Place,
-    (mut source, anew): Reads<'_>,
+    Reads { now: mut source, anew }: Reads<'_>,
     mut journal: Journal,
     mut job: Job,
     tuning: Tuning,
