@@ -1,7 +1,8 @@
 //! A look at a manifest before RocksDB reads it.
 //!
-//! RocksDB never writes over an old manifest, but its reader knows records of logs that were (types 5 to 8): where one bit makes such a
-//! type of another one, RocksDB 11.8 reads that record for ever. Everything else that is wrong with a manifest it finds by itself.
+//! RocksDB never writes over an old manifest, but its reader knows records of logs that were (types 5 to 8, 11 and 131): where damage makes
+//! such a type of another one, or leaves one behind the end, RocksDB 11.8 reads that record for ever. Everything else that is wrong with a
+//! manifest it finds by itself.
 
 use std::{
     fs::{self, File},
@@ -12,8 +13,8 @@ use std::{
 const BLOCK: usize = 32 << 10;
 /// Checksum, length, type.
 const HEADER: usize = 7;
-/// The types of records in logs that are written over.
-const RECYCLED: std::ops::RangeInclusive<u8> = 5..=8;
+/// The types of records in logs that are written over (RocksDB's `db/log_format.h`).
+const RECYCLED: [u8; 6] = [5, 6, 7, 8, 11, 131];
 
 /// What is wrong with the manifest in force in a directory, if it is that.
 ///
@@ -76,7 +77,7 @@ mod tests {
     };
 
     #[test]
-    fn a_bit_that_makes_a_record_one_of_a_log_that_was_written_over_does_not_hang_whoever_opens_it() {
+    fn a_record_of_a_log_that_was_written_over_does_not_hang_whoever_opens_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sc");
         let open = || {
@@ -100,6 +101,19 @@ mod tests {
             at += HEADER + usize::from(u16::from_le_bytes([sound[at + 4], sound[at + 5]]));
         }
         assert!(records > 2, "{records}");
+        for kind in RECYCLED {
+            // Behind the end, longer than what is there, or not.
+            for length in [10u16, 45_000] {
+                let mut damaged = sound.clone();
+                damaged.extend([1, 2, 3, 4]);
+                damaged.extend(length.to_le_bytes());
+                damaged.push(kind);
+                damaged.extend([7; 500]);
+                fs::write(&manifest, damaged).unwrap();
+                let Err(TargetError::Lost { what, .. }) = open() else { panic!("type {kind} behind the end") };
+                assert!(what.contains(&format!("byte {} ", sound.len())), "{what}");
+            }
+        }
         fs::write(&manifest, sound).unwrap();
         drop(open().unwrap());
     }
