@@ -32,7 +32,7 @@ recovery='
 src/machine/*.rs src/reconcile.rs
 src/journal/mod.rs src/journal/lock.rs src/journal/backend.rs src/journal/ours.rs src/journal/error.rs
 src/migrator/mod.rs src/migrator/open.rs src/migrator/entrance.rs src/migrator/reading.rs src/migrator/recorder.rs src/migrator/renew.rs
-src/migrator/repair.rs src/migrator/verify.rs src/migrator/steps.rs src/migrator/switching.rs src/migrator/after.rs
+src/migrator/repair.rs src/migrator/retained.rs src/migrator/verify.rs src/migrator/steps.rs src/migrator/switching.rs src/migrator/after.rs
 src/migrator/still.rs src/migrator/paths.rs src/migrator/chain.rs src/migrator/embed.rs
 src/phases/*.rs src/phases/sync/*.rs
 src/target/mod.rs src/target/place.rs src/target/ours.rs src/target/engines.rs src/target/error.rs src/target/pairs.rs

@@ -307,11 +307,18 @@ pub fn status(status: &Status, running: bool, asked: &Asked) {
 
 pub fn findings(findings: &Findings, job: &Migrator, with_source: bool) {
     let parts = job.job().plan.parts;
-    println!("proven     {} chunks, {} pairs ({})", findings.chunks, findings.pairs, meaning(parts));
+    match findings.retained {
+        None => println!("proven     {} chunks, {} pairs ({})", findings.chunks, findings.pairs, meaning(parts)),
+        Some((oldest, newest)) => {
+            println!("pruned     the node has pruned the snapshot since; versions {oldest} to {newest} are left");
+        }
+    }
     if let Some(tip) = findings.tip {
         println!("newest     every tree of version {tip} walked, and SS compared with it pair by pair");
     }
-    if with_source {
+    if with_source && findings.retained.is_some() {
+        println!("source     {} app hashes compared", findings.compared);
+    } else if with_source {
         println!("source     snapshot taken anew and equal; {} app hashes compared", findings.compared);
     }
     if findings.tops {

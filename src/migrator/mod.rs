@@ -16,6 +16,7 @@ mod reading;
 mod recorder;
 mod renew;
 mod repair;
+mod retained;
 mod running;
 mod status;
 mod steering;

@@ -32,6 +32,9 @@ pub struct Findings {
     pub tip: Option<Version>,
     /// Versions whose app hashes were compared with the source's.
     pub compared: u64,
+    /// The oldest and the newest version that are left, where a node has pruned the snapshot: then the newest one was compared, and
+    /// chunks were not.
+    pub retained: Option<(Version, Version)>,
 }
 
 impl Findings {
@@ -49,13 +52,17 @@ fn nanos(time: Option<Timestamp>) -> i64 {
 
 impl Migrator {
     /// Proves the target again. With `source` the snapshot is also taken anew from the source and compared, and the app
-    /// hashes of all versions since; with `repair` damaged chunks are redone from the source.
+    /// hashes of all versions since; with `repair` damaged chunks are redone from the source. Where a node has run on the target since and
+    /// has pruned the snapshot, the newest version is proven instead, and nothing can be redone.
     ///
     /// # Errors
     /// The job has not come so far, the target could not be read, or somebody asked to stop; what is wrong with the
     /// target is in the findings.
     pub fn verify(&self, source: bool, repair: bool) -> Result<Findings, Error> {
         let (height, applied) = self.verifiable()?;
+        if let Some(retained) = self.retained_since(height)? {
+            return self.verify_retained(retained, source);
+        }
         let mut findings = Findings::default();
         if source {
             self.prepare_source()?;
@@ -275,7 +282,7 @@ impl Migrator {
     }
 
     /// A commit info that SC must have; where it has none, or a damaged one, that is a finding.
-    fn commit_info(
+    pub(super) fn commit_info(
         &self,
         sc: &dyn Commitment,
         version: Version,
@@ -353,7 +360,7 @@ impl Migrator {
     }
 
     /// Walks every tree of the newest version and compares SS with it pair by pair.
-    fn check_tip(&self, tip: Version, findings: &mut Findings) -> Result<(), Error> {
+    pub(super) fn check_tip(&self, tip: Version, findings: &mut Findings) -> Result<(), Error> {
         let Some(sc) = &self.target.sc else { return Ok(()) };
         let Some(info) = sc.commit_info(tip)? else { return Ok(()) };
         let expected = if self.job.source.tip == tip { self.job.source.tip_app_hash } else { info.app_hash() };
