@@ -114,7 +114,7 @@ impl Database {
         self.dir.path().join("source")
     }
 
-    fn into(&self) -> PathBuf {
+    fn place(&self) -> PathBuf {
         self.dir.path().join("into/checkpoint")
     }
 
@@ -130,15 +130,15 @@ impl Database {
     }
 
     fn take(&self) -> Result<Checkpoint, CheckpointError> {
-        let taken = take(&request(&self.source(), &self.into()));
+        let taken = take(&request(&self.source(), &self.place()));
         assert!(self.disk.acts.lock().unwrap().is_empty(), "something did not happen: {taken:?}");
-        assert_eq!(taken.is_err(), !self.into().exists(), "what was not finished is gone");
+        assert_eq!(taken.is_err(), !self.place().exists(), "what was not finished is gone");
         taken
     }
 
     /// What the checkpoint has, but for its marker.
     fn has(&self) -> Vec<String> {
-        let entries = fs::read_dir(self.into()).unwrap();
+        let entries = fs::read_dir(self.place()).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.retain(|name| name != MARKER);
         names.sort();
@@ -146,7 +146,7 @@ impl Database {
     }
 
     fn copy_of(&self, name: &str) -> Vec<u8> {
-        fs::read(self.into().join(name)).unwrap()
+        fs::read(self.place().join(name)).unwrap()
     }
 }
 
@@ -262,7 +262,7 @@ fn a_table_that_cannot_be_linked_is_copied_and_one_that_changes_or_goes_meanwhil
     let taken = database.take().unwrap();
     assert_eq!((taken.linked, taken.copied), (0, 2));
     // It goes before it is opened, and the manifest says so afterwards.
-    remove(&database.into()).unwrap();
+    remove(&database.place()).unwrap();
     database.when("000009.ldb", |source| {
         fs::remove_file(source.join("000009.ldb")).unwrap();
         write(source, "MANIFEST-000003", &manifest(&[LOG_5, ADD, ADD_12, GONE]));
