@@ -114,6 +114,7 @@ impl Error {
             Error::Source(error) => of_source(error),
             Error::Target(error) => match error {
                 TargetError::Corrupt { .. } | TargetError::Lost { .. } => Kind::Disagrees,
+                TargetError::Read(error) if error.corrupt => Kind::Disagrees,
                 TargetError::Foreign { .. } => Kind::Blocked,
                 TargetError::Order => Kind::Bug,
                 TargetError::Io { .. }

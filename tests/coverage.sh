@@ -22,8 +22,9 @@ src/source/lsm/*.rs src/source/leveldb/*.rs src/source/pebble/*.rs src/source/ro
 src/source/snapshot/*.rs src/source/changes/*.rs
 src/source/checkpoint/edits.rs src/source/checkpoint/engine.rs
 src/target/commit_info.rs src/target/records.rs src/target/rocks/nodes.rs src/target/rocks/storage.rs src/target/rocks/runs/*.rs
+src/target/rocks/manifest.rs
 src/journal/codec.rs src/journal/record.rs src/journal/event.rs src/journal/control.rs src/journal/status.rs src/journal/switch.rs
-src/journal/seal.rs
+src/journal/seal.rs src/journal/epoch.rs
 src/plan/*.rs
 '
 
@@ -33,7 +34,7 @@ src/machine/*.rs src/reconcile.rs
 src/journal/mod.rs src/journal/lock.rs src/journal/backend.rs src/journal/ours.rs src/journal/error.rs
 src/migrator/mod.rs src/migrator/open.rs src/migrator/entrance.rs src/migrator/reading.rs src/migrator/recorder.rs src/migrator/renew.rs
 src/migrator/repair.rs src/migrator/retained.rs src/migrator/verify.rs src/migrator/steps.rs src/migrator/switching.rs src/migrator/after.rs
-src/migrator/still.rs src/migrator/paths.rs src/migrator/chain.rs src/migrator/embed.rs
+src/migrator/still.rs src/migrator/guard.rs src/migrator/paths.rs src/migrator/chain.rs src/migrator/embed.rs
 src/phases/*.rs src/phases/sync/*.rs
 src/target/mod.rs src/target/place.rs src/target/ours.rs src/target/engines.rs src/target/error.rs src/target/pairs.rs
 src/target/rocks/mod.rs src/target/rocks/bulk.rs src/target/rocks/commitment.rs
@@ -53,7 +54,7 @@ src/source/mod.rs src/source/memory.rs src/source/feed.rs src/source/iavl_stores
 src/target/memory.rs src/target/rocks/database.rs src/target/rocks/options.rs src/target/rocks/compaction.rs src/target/rocks/table/*.rs
 src/migrator/estimate.rs src/migrator/running.rs src/migrator/status.rs src/migrator/steering.rs src/migrator/follow/*.rs
 src/root_store/changeset.rs src/root_store/commit.rs src/root_store/database.rs src/root_store/error.rs src/root_store/gate.rs
-src/root_store/observer.rs src/root_store/view.rs
+src/root_store/observer.rs src/root_store/right_of_way.rs src/root_store/view.rs src/root_store/warm.rs
 src/doctor/*.rs src/governor/*.rs src/cli/*.rs src/progress.rs src/error.rs src/lib.rs src/main.rs
 '
 

@@ -19,6 +19,15 @@ use std::collections::BTreeSet;
 /// Nodes of a store whose versions are in memory at the same time while strays are looked for.
 const WINDOW: usize = 4 << 20;
 
+/// What bytes of the target are damaged, if it is that.
+fn damaged_bytes(error: &Error) -> Option<String> {
+    match error {
+        Error::Target(TargetError::Corrupt { what, .. }) => Some(what.clone()),
+        Error::Target(TargetError::Read(error)) if error.corrupt => Some(error.message.clone()),
+        _ => None,
+    }
+}
+
 impl Migrator {
     /// Redoes each damaged chunk from the source: pairs that should not be there are removed by name, the right ones are
     /// written again, and the chunk is proven once more. Where a damaged file stays in the engine's way, the store's files
@@ -28,15 +37,14 @@ impl Migrator {
         let damaged: BTreeSet<u64> = damages.iter().map(|damage| damage.id).collect();
         let mut stubborn: BTreeSet<u32> = BTreeSet::new();
         for written in self.written(|id| damaged.contains(&id))?.into_iter().flatten() {
-            let mut redone = self.redo(height, &written);
-            if matches!(redone, Ok(Some(_))) && self.remove_strays(height, written.chunk.store)? {
-                redone = self.check_one(height, &written);
-            }
+            let redone = self.redo(height, &written).and_then(|damage| match damage {
+                Some(_) if self.remove_strays(height, written.chunk.store)? => self.check_one(height, &written),
+                damage => Ok(damage),
+            });
             match redone {
                 Ok(None) => findings.repaired.push(written.id),
-                Ok(Some(_)) | Err(Error::Target(TargetError::Corrupt { .. })) => {
-                    stubborn.insert(written.chunk.store);
-                }
+                Ok(Some(_)) => drop(stubborn.insert(written.chunk.store)),
+                Err(error) if damaged_bytes(&error).is_some() => drop(stubborn.insert(written.chunk.store)),
                 Err(error) => return Err(error),
             }
         }
@@ -75,10 +83,10 @@ impl Migrator {
                     Ok(None) => findings.repaired.push(written.id),
                     Ok(Some(damage)) => findings.damaged.push(damage),
                     // A file that other stores share, or that holds later versions, cannot be dropped.
-                    Err(Error::Target(TargetError::Corrupt { what, .. })) => {
+                    Err(error) => {
+                        let what = damaged_bytes(&error).ok_or(error)?;
                         findings.damaged.push(Damage { id: written.id, store: store.name.clone(), what });
                     }
-                    Err(error) => return Err(error),
                 }
             }
         }
@@ -185,8 +193,11 @@ impl Migrator {
         }
         let Some(ss) = &self.target.ss else { return Ok(true) };
         for store in &self.manifest.stores {
-            if ss.entries(&store.name, height.next(), Version(u64::MAX))?.next()?.is_some() {
-                return Ok(false);
+            match ss.entries(&store.name, height.next(), Version(u64::MAX))?.next() {
+                Ok(None) => {}
+                // What cannot be read may be one.
+                Ok(Some(_)) | Err(TargetError::Corrupt { .. }) => return Ok(false),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(true)

@@ -1,6 +1,9 @@
 //! Jobs in memory that have not come far enough, were told to stop, halted or given up: what is said of them, and that they go on
 //! from there.
 
+#[cfg(feature = "rocksdb")]
+mod back;
+
 use super::Migrator;
 use crate::{
     error::Error,

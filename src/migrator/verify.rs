@@ -4,7 +4,7 @@
 use super::Migrator;
 use crate::{
     error::Error,
-    iavl::{Access, Claim, Sweep, prove},
+    iavl::{Access, Claim, ProveError, Sweep, prove},
     journal::Writes,
     machine::{Event, Phase},
     model::{CommitInfo, StoreKey, Timestamp, Verdict, Version},
@@ -314,19 +314,13 @@ impl Migrator {
         Ok(if nothing_newer { Version(u64::MAX) } else { height })
     }
 
-    /// Proves what each version after the snapshot changed. Whoever runs on the target since may have pruned the first of them.
+    /// Proves what each version after the snapshot changed. Versions are pruned from the oldest on, and the snapshot is whole: none is
+    /// missing, whoever runs on the target since.
     fn check_history(&self, height: Version, applied: Version, findings: &mut Findings) -> Result<(), Error> {
         let Some(sc) = &self.target.sc else { return Ok(()) };
         let is_done = matches!(self.recorder.state().phase, Phase::Done { .. });
         let has_gone_on = sc.latest()? != Some(applied);
-        let mut from = height;
-        if is_done && has_gone_on {
-            from = applied;
-            while from > height && sc.commit_info(Version(from.0 - 1))?.is_some() {
-                from = Version(from.0 - 1);
-            }
-        }
-        let wrong = phases::history::check(self.work(), &self.target, from, applied, has_gone_on || !is_done);
+        let wrong = phases::history::check(self.work(), &self.target, height, applied, has_gone_on || !is_done);
         findings.wrong.extend(wrong.map_err(|error| self.ended(error))?);
         Ok(())
     }
@@ -372,8 +366,11 @@ impl Migrator {
                 return Err(self.ended(PhaseError::Stopped));
             }
             let root = store.root.unwrap_or(crate::model::Hash::EMPTY);
-            let what = self.check_store_at(sc.as_ref(), &store.name, tip, root).map_err(|error| self.ended(error))?;
-            findings.wrong.extend(what.map(|what| Verdict::Store { store: store.name.clone(), what }));
+            match self.check_store_at(sc.as_ref(), &store.name, tip, root) {
+                Ok(what) => findings.wrong.extend(what.map(|what| Verdict::Store { store: store.name.clone(), what })),
+                Err(PhaseError::Verdict(verdict)) => findings.wrong.push(verdict),
+                Err(error) => return Err(self.ended(error)),
+            }
         }
         findings.tip = Some(tip);
         Ok(())
@@ -387,13 +384,18 @@ impl Migrator {
         root: crate::model::Hash,
     ) -> Result<Option<String>, PhaseError> {
         let mut pairs = self.target.ss.as_ref().map(|ss| ss.pairs(store, version, &[])).transpose()?;
+        // What bytes that are damaged mean is told; a disk that could not be read says nothing of the target.
+        let damage = |error: TargetError| match error {
+            TargetError::Corrupt { what, .. } => Ok(format!("SS: {what}")),
+            error => Err(PhaseError::from(error)),
+        };
         let mut different = None;
         let mut compare = |key: &[u8], value: &[u8]| {
             let Some(pairs) = &mut pairs else { return true };
             match pairs.next() {
                 Ok(Some(pair)) if pair.key == key && pair.value == value => return true,
-                Ok(_) => different = Some(format!("SS differs from the tree at key {}", crate::model::to_hex(key))),
-                Err(error) => different = Some(format!("SS: {error}")),
+                Ok(_) => different = Some(Ok(format!("SS differs from the tree at key {}", crate::model::to_hex(key)))),
+                Err(error) => different = Some(damage(error)),
             }
             false
         };
@@ -405,8 +407,10 @@ impl Migrator {
             let proof = prove(&mut nodes, Claim { at: key.into(), hash: root }, self.tuning.gulps() / 4, &mut |node| {
                 node.children.is_some() || compare(node.key, node.value)
             });
-            if let Err(why) = proof {
-                return Ok(Some(different.unwrap_or_else(|| format!("version {version}: {why}"))));
+            match proof {
+                Ok(_) => {}
+                Err(ProveError::Read(error)) if !error.corrupt => return Err(TargetError::Read(error).into()),
+                Err(why) => return different.unwrap_or_else(|| Ok(format!("version {version}: {why}"))).map(Some),
             }
         } else if root != crate::model::Hash::EMPTY {
             return Ok(Some(format!("the tree of version {version} is empty")));
@@ -415,7 +419,7 @@ impl Migrator {
             Some(Ok(Some(pair))) => {
                 Ok(Some(format!("SS has a pair that the tree has not: {}", crate::model::to_hex(pair.key))))
             }
-            Some(Err(error)) => Ok(Some(format!("SS: {error}"))),
+            Some(Err(error)) => damage(error).map(Some),
             _ => Ok(None),
         }
     }

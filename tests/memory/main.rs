@@ -27,3 +27,4 @@ mod snapshots;
 mod support;
 mod switching;
 mod tampered;
+mod verified;

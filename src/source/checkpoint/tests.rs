@@ -1,5 +1,7 @@
 //! Checkpoints of databases that stand still: what is in them, what a crash leaves of them, what is refused. Those of databases
-//! that do not are raced in `tests/interop`.
+//! that do not are in `moving`, and raced in `tests/interop`.
+
+mod moving;
 
 use super::{edits::Edits, engine::Head, *};
 use crate::source::{detect::EngineKind, leveldb, lsm::Options};
