@@ -3,6 +3,10 @@
 
 #[cfg(feature = "rocksdb")]
 mod back;
+#[cfg(feature = "rocksdb")]
+mod retained;
+#[cfg(feature = "rocksdb")]
+mod switched;
 
 use super::Migrator;
 use crate::{

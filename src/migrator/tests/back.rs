@@ -1,83 +1,18 @@
 //! Chains that are given back to store/v1 after both databases, or another one, have gone on since the switch: what would be lost is
 //! told, and nothing is given back that is not the chain's.
 
+use super::switched::{ENGINE, Switched, copy};
 use crate::{
     error::Error,
     machine::Phase,
     migrator::{self, Returned},
-    model::{Change, StoreChanges, Version},
-    plan::{Paths, Plan, Tuning},
-    root_store::{ChangeSet, Options, RootStore},
-    target::{EngineTuning, Engines as _, Place, rocks::RocksEngines},
+    model::Version,
+    plan::Paths,
+    target::{Engines as _, Place, rocks::RocksEngines},
 };
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
-
-const ENGINE: EngineTuning = EngineTuning { cache: 1 << 20, write_buffer: 1 << 20, jobs: 1 };
-
-fn copy(name: &str, to: &Path) {
-    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).join("application.db");
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
-}
-
-/// A job that is done, of a node whose store/v1 is RocksDB's.
-struct Switched {
-    dir: tempfile::TempDir,
-    version: Version,
-    store: String,
-}
+use std::fs;
 
 impl Switched {
-    fn new() -> Switched {
-        let dir = tempfile::tempdir().unwrap();
-        copy("pruned-rocksdb", &dir.path().join("application.db"));
-        let mut switched = Switched { dir, version: Version(0), store: String::new() };
-        let mut job = migrator::open(&switched.paths(), &Plan::new(), switched.tuning()).unwrap();
-        job.run().unwrap();
-        let Phase::Done { version, .. } = job.recorder().state().phase else { panic!("it is not done") };
-        switched.version = version;
-        let info = job.target().sc.as_ref().unwrap().commit_info(version).unwrap().unwrap();
-        switched.store = info.stores[0].name.as_str().to_owned();
-        switched
-    }
-
-    fn tuning(&self) -> Tuning {
-        Tuning { workers: 1, memory: 64 << 20, reserve: 0, switch: true, ..Tuning::default() }
-    }
-
-    fn paths(&self) -> Paths {
-        let source = self.dir.path().canonicalize().unwrap().join("application.db");
-        Paths { source, target: self.target(), changesets: None, checkpoint: None }
-    }
-
-    fn target(&self) -> PathBuf {
-        self.dir.path().canonicalize().unwrap().join("v2")
-    }
-
-    fn block(&self, value: &str) -> ChangeSet {
-        let change = Change { key: b"since the switch".to_vec(), value: Some(value.as_bytes().to_vec()) };
-        let changes = StoreChanges { store: self.store.as_str().into(), changes: vec![change] };
-        ChangeSet { stores: vec![changes], ..ChangeSet::default() }
-    }
-
-    /// The node goes on with store/v2.
-    fn v2_goes_on(&self, blocks: &[&str]) {
-        let store = RootStore::open_v2(&Place::new(&self.target()), ENGINE, Options::default()).unwrap();
-        blocks.iter().for_each(|value| drop(store.commit(self.block(value)).unwrap()));
-    }
-
-    /// A node is started on store/v1 by mistake.
-    fn v1_goes_on(&self, blocks: &[&str]) {
-        let store = RootStore::open_rootmulti(&self.paths().source, ENGINE, Options::default()).unwrap();
-        blocks.iter().for_each(|value| drop(store.commit(self.block(value)).unwrap()));
-    }
-
     fn back(&self, paths: &Paths, consented: u64) -> Result<Returned, Error> {
         migrator::back(paths, consented, self.tuning())
     }
