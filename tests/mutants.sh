@@ -55,9 +55,16 @@ grep -rlF 'pub(crate)' "$crate/below/src" | xargs sed -i 's/pub(crate)/pub/'
 cp -r src/journal src/reconcile.rs src/error.rs "$crate/src"
 printf '#![allow(missing_docs)]\nmod error;\npub mod journal;\npub mod reconcile;\npub use below::{%s};\npub use error::{Error, Kind};\n' \
     "${below// /, }" > "$crate/src/lib.rs"
-cp tests/memory/journal.rs "$crate/tests/memory"
+mkdir "$crate/tests/memory/crash"
+cp -r tests/memory/journal.rs tests/memory/journal "$crate/tests/memory"
+cp tests/memory/crash/images.rs tests/memory/crash/log.rs tests/memory/crash/recorder.rs "$crate/tests/memory/crash"
 cp tests/memory/support/disk.rs tests/memory/support/random.rs "$crate/tests/memory/support"
-printf 'mod journal;\nmod support {\n    pub mod disk;\n    pub mod random;\n}\n' > "$crate/tests/memory/main.rs"
+cat > "$crate/tests/memory/main.rs" <<'end'
+#![allow(dead_code)]
+mod crash { pub mod images; pub mod log; pub mod recorder; }
+mod journal;
+mod support { pub mod disk; pub mod random; }
+end
 above='^(clap|indicatif|lz4_flex|rocksdb|tokio|tracing-subscriber) = '
 {
     manifest below -vE "$above"
