@@ -138,6 +138,18 @@ mod tests {
     }
 
     #[test]
+    fn an_open_file_is_at_its_name_until_another_one_or_none_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let file = File::create(&path).unwrap();
+        assert!(is_at(&file, &path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path));
+        let another = File::create(&path).unwrap();
+        assert!(!is_at(&file, &path) && is_at(&another, &path));
+    }
+
+    #[test]
     fn the_holder_of_a_lock_is_found_among_other_locks_of_that_file_and_locks_of_others() {
         let locks = "1: POSIX  ADVISORY  WRITE 11 fe:00:77 0 EOF\n\
                      2: FLOCK  ADVISORY  WRITE 12 fe:00:177 0 EOF\n\
