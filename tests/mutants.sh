@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Breaks the machine, the journal and what reconciles them in every small way that cargo-mutants knows, and runs the tests that judge
-# them. What is left alive is to be explained in PROOF.md, or killed. Each is put into a crate of its own with those tests, so that a
-# mutant takes seconds: the machine with the model, which is all it needs; the journal, the error and reconcile with what is below them
-# as a crate that is compiled once.
+# them. What is left alive is to be killed, or, where it changes nothing, to be left out below for a reason. Each is put into a crate of
+# its own with those tests, so that a mutant takes seconds: the machine with the model, which is all it needs; the journal, the error and
+# reconcile on top of a crate that has what is below them, and is compiled once.
 #
 #   tests/mutants.sh [OPTIONS of cargo mutants...]     for example --list, or --shard 0/10 for a tenth, or --re reconcile
 set -euo pipefail
@@ -26,7 +26,7 @@ tests_and_profile() {
     printf '\n[workspace]\n'
 }
 mutants() {
-    cp Cargo.lock "$crate"
+    cp Cargo.lock rust-toolchain.toml "$crate"
     cargo mutants --dir "$crate" --profile mutants --output "$crate.mutants" "${@}" || failed=$?
 }
 failed=0
@@ -77,5 +77,13 @@ above='^(clap|indicatif|lz4_flex|rocksdb|tokio|tracing-subscriber) = '
     printf '\n[features]\nrocksdb = []\n'
     tests_and_profile 'proptest|tempfile' 0
 } > "$crate/Cargo.toml"
-mutants --file 'src/journal/*.rs' --file src/reconcile.rs "$@"
+unchanged=(
+    # The size of redb's cache: what a journal says is the same with none.
+    'journal/mod\.rs:.* replace << with >>$'
+    # The format that is known has an arm of its own before this one.
+    'replace > with >= in Journal::check$'
+    # Flags of different bits, of which the one side has none of the other's.
+    'replace \| with \^ in (guarded|read|<impl From<&Job> for Job1>::from)$'
+)
+mutants --file 'src/journal/*.rs' --file src/reconcile.rs "${unchanged[@]/#/--exclude-re=}" "$@"
 exit "$failed"
