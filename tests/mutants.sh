@@ -44,7 +44,7 @@ mutants --file 'src/machine/*.rs' "$@"
 crate=$out/journal
 below='disk governor iavl machine model phases plan progress source target'
 rm -rf "$crate"
-mkdir -p "$crate/src" "$crate/tests/memory/support" "$crate/below/src"
+mkdir -p "$crate/src/crash" "$crate/src/support" "$crate/below/src"
 for module in $below; do
     if [ -d "src/$module" ]; then cp -r "src/$module" "$crate/below/src"; else cp "src/$module.rs" "$crate/below/src"; fi
     printf 'pub mod %s;\n' "$module" >> "$crate/below/src/lib.rs"
@@ -53,18 +53,28 @@ rm -r "$crate/below/src/target/rocks"
 # What was the crate's own is looked at from another one now.
 grep -rlF 'pub(crate)' "$crate/below/src" | xargs sed -i 's/pub(crate)/pub/'
 cp -r src/journal src/reconcile.rs src/error.rs "$crate/src"
-printf '#![allow(missing_docs)]\nmod error;\npub mod journal;\npub mod reconcile;\npub use below::{%s};\npub use error::{Error, Kind};\n' \
-    "${below// /, }" > "$crate/src/lib.rs"
-mkdir "$crate/tests/memory/crash"
-cp -r tests/memory/journal.rs tests/memory/journal "$crate/tests/memory"
-cp tests/memory/crash/images.rs tests/memory/crash/log.rs tests/memory/crash/recorder.rs "$crate/tests/memory/crash"
-cp tests/memory/support/disk.rs tests/memory/support/random.rs "$crate/tests/memory/support"
-cat > "$crate/tests/memory/main.rs" <<'end'
-#![allow(dead_code)]
+# The tests are modules of the crate, which calls itself as they do: so a mutant is compiled once, and not for each kind of tests.
+cat > "$crate/src/lib.rs" <<end
+#![allow(missing_docs)]
+mod error;
+pub mod journal;
+pub mod reconcile;
+pub use below::{${below// /, }};
+pub use error::{Error, Kind};
+#[cfg(test)]
+extern crate self as storeshift;
+#[cfg(test)]
+#[allow(dead_code)]
 mod crash { pub mod images; pub mod log; pub mod recorder; }
-mod journal;
+#[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod support { pub mod disk; pub mod random; }
 end
+cp -r tests/memory/journal "$crate/src/memory"
+cp tests/memory/journal.rs "$crate/src/memory/mod.rs"
+cp tests/memory/crash/images.rs tests/memory/crash/log.rs tests/memory/crash/recorder.rs "$crate/src/crash"
+cp tests/memory/support/disk.rs tests/memory/support/random.rs "$crate/src/support"
 above='^(clap|indicatif|lz4_flex|rocksdb|tokio|tracing-subscriber) = '
 {
     manifest below -vE "$above"
