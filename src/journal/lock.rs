@@ -33,13 +33,13 @@ impl Lock {
             disk::make_directories(directory).map_err(error("create the directory of"))?;
             let file = ours::guarded(OpenOptions::new().create(true).truncate(false).write(true), &path);
             let file = file.map_err(error("open"))?;
-            match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => {
+            match locked_at(&file, &path) {
+                Ok(true) => {
                     ours::clear_unfinished(directory);
                     return Ok(Lock { _file: file });
                 }
                 // It was removed with its job just before. Whoever comes next makes another one.
-                Ok(()) => {}
+                Ok(false) => {}
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
                 Err(TryLockError::Error(source)) => return Err(error("lock")(source)),
             }
@@ -72,6 +72,11 @@ fn holder(locks: &str, inode: &str) -> Option<u32> {
         let of_file = words.next()?.rsplit(':').next() == Some(inode);
         (is_flock && of_file && process > 0).then_some(process)
     })
+}
+
+/// Locks an open file. Whether it is then the one that has this name: who held it before may have removed it.
+fn locked_at(file: &File, path: &Path) -> Result<bool, TryLockError> {
+    file.try_lock().map(|()| is_at(file, path))
 }
 
 /// Whether an open file is the one that has this name.
@@ -138,15 +143,19 @@ mod tests {
     }
 
     #[test]
-    fn an_open_file_is_at_its_name_until_another_one_or_none_is() {
+    fn a_lock_of_a_file_that_was_removed_before_is_worth_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join(NAME);
         let file = File::create(&path).unwrap();
         assert!(is_at(&file, &path));
         std::fs::remove_file(&path).unwrap();
-        assert!(!is_at(&file, &path));
+        assert!(!is_at(&file, &path) && !locked_at(&file, &path).unwrap());
         let another = File::create(&path).unwrap();
         assert!(!is_at(&file, &path) && is_at(&another, &path));
+        // Each has a lock of its own by now, and one of them is worth nothing.
+        assert!(!locked_at(&file, &path).unwrap() && locked_at(&another, &path).unwrap());
+        let later = File::open(&path).unwrap();
+        assert!(matches!(locked_at(&later, &path), Err(TryLockError::WouldBlock)));
     }
 
     #[test]
