@@ -21,7 +21,7 @@ help:
 	@echo "make test     everything that must hold: format, lints, documentation, all tests"
 	@echo "make proof    what PROOF.md counts, scaled down: power cuts, kills, damage, planted bugs, fuzzing"
 	@echo "make coverage which share of the lines of parsers and recovery the tests reach (needs cargo-llvm-cov)"
-	@echo "make mutants  break the phase machine in every small way; what no test notices is printed (needs cargo-mutants)"
+	@echo "make mutants  break machine, journal and reconcile in every small way; what no test notices is printed (needs cargo-mutants)"
 	@echo "make bench    side by side with the Go migration, curves, limits, reads, a picture (15 minutes the first time)"
 	@echo "make bench-large   the same with ten million keys too"
 	@echo "make bench-live    a chain that commits beside its migration, the commit that switches, a thousand switches (20 minutes)"

@@ -187,11 +187,16 @@ fn trust(path: &Path, meta: &Metadata) -> Result<(), ControlError> {
 
 fn is_owned(path: &Path, meta: &Metadata) -> Result<(), ControlError> {
     let (owner, own) = (meta.uid(), geteuid().as_raw());
-    if owner == own || owner == 0 {
+    if may_ask(owner, own) {
         return Ok(());
     }
     let what = format!("belongs to user {owner}, and this process runs as user {own}");
     Err(ControlError::Foreign { path: path.to_owned(), what })
+}
+
+/// Whether what a user's files say counts for a process of another one, by their numbers.
+fn may_ask(owner: u32, own: u32) -> bool {
+    owner == own || owner == 0
 }
 
 impl Control {
@@ -314,6 +319,42 @@ mod tests {
     }
 
     #[test]
+    fn what_its_own_user_and_root_ask_counts_and_nobody_elses_word() {
+        assert!(may_ask(1000, 1000) && may_ask(0, 1000) && may_ask(0, 0));
+        assert!(!may_ask(1001, 1000) && !may_ask(1000, 0));
+    }
+
+    #[test]
+    fn a_control_file_as_large_as_they_may_be_is_read_and_one_that_was_changed_since_is_refused() {
+        let directory = directory();
+        let directory = directory.path();
+        change(directory, |control| control.workers = Some(5)).unwrap();
+        let path = directory.join(NAME);
+        let written = fs::read_to_string(&path).unwrap();
+        fs::write(&path, written.replacen('5', "6", 1)).unwrap();
+        let error = read(directory).unwrap_err().to_string();
+        assert!(error.contains("not as it was written"), "{error}");
+        let by_hand = "{\"format\": 1, \"workers\": 6}";
+        let rest = " ".repeat(LARGEST as usize - by_hand.len());
+        fs::write(&path, format!("{by_hand}{rest}")).unwrap();
+        assert_eq!(read(directory).unwrap().workers, Some(6));
+    }
+
+    #[test]
+    fn what_cannot_be_looked_at_is_an_error_and_not_nothing() {
+        let directory = directory();
+        let (no_directory, file) = (directory.path().join("file"), directory.path().join(NAME));
+        fs::write(&no_directory, "").unwrap();
+        assert!(!has_pause_file(&directory.path().join("missing")).unwrap());
+        for error in [has_pause_file(&no_directory).unwrap_err(), read(&no_directory).unwrap_err()] {
+            assert!(matches!(error, ControlError::Io { .. }), "{error}");
+        }
+        // Nobody can open a socket, and it is no link.
+        let _socket = std::os::unix::net::UnixListener::bind(&file).unwrap();
+        assert!(matches!(read(directory.path()), Err(ControlError::Io { .. })));
+    }
+
+    #[test]
     fn what_is_no_control_file_of_this_format_is_refused_and_stays() {
         let directory = directory();
         let directory = directory.path();
@@ -343,7 +384,9 @@ mod tests {
         fs::write(&elsewhere, "{\"format\": 1, \"paused\": true}").unwrap();
         let file = directory.path().join(NAME);
         std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
-        assert!(read(directory.path()).unwrap_err().to_string().contains("symbolic link"));
+        let error = read(directory.path()).unwrap_err();
+        // The system speaks of links, too.
+        assert!(matches!(&error, ControlError::Foreign { what, .. } if what == "is a symbolic link"), "{error}");
         fs::remove_file(&file).unwrap();
         let made = std::process::Command::new("mkfifo").arg(&file).status();
         if made.is_ok_and(|status| status.success()) {

@@ -42,3 +42,43 @@ impl Epoch1 {
         Ok(State { cause, losses: self.losses, ..state })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        journal::codec,
+        machine::{Phase, State},
+        model::Version,
+    };
+
+    fn state(epoch: u32, cause: Option<Cause>, losses: u32) -> State {
+        State { epoch, cause, losses, attempt: 0, phase: Phase::Snapshotting { height: Version(5) } }
+    }
+
+    /// Through the bytes, as a journal has them, and back.
+    fn kept(record: &Epoch1) -> Epoch1 {
+        codec::decode(PLACE, &codec::encode(PLACE, record).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn what_began_an_epoch_is_said_of_that_one_and_losses_count_in_later_ones_too() {
+        for cause in [Cause::Pruned, Cause::Lost] {
+            let begun = Epoch1::of(&state(4, Some(cause), 3)).unwrap();
+            assert_eq!(kept(&begun).complete(state(4, None, 0)).unwrap(), state(4, Some(cause), 3));
+            for later in [3, 5] {
+                assert_eq!(kept(&begun).complete(state(later, None, 0)).unwrap(), state(later, None, 3));
+            }
+        }
+        assert!(Epoch1::of(&state(1, None, 0)).is_none());
+    }
+
+    #[test]
+    fn a_cause_that_this_release_does_not_know_is_refused_for_its_own_epoch() {
+        let unknown = || Epoch1 { epoch: 4, cause: 2, losses: 1 };
+        let error = unknown().complete(state(4, None, 0)).unwrap_err();
+        assert!(matches!(&error, JournalError::Record { place, .. } if place == PLACE), "{error}");
+        assert!(error.to_string().contains("unknown cause"), "{error}");
+        assert_eq!(unknown().complete(state(5, None, 0)).unwrap(), state(5, None, 1));
+    }
+}

@@ -33,13 +33,13 @@ impl Lock {
             disk::make_directories(directory).map_err(error("create the directory of"))?;
             let file = ours::guarded(OpenOptions::new().create(true).truncate(false).write(true), &path);
             let file = file.map_err(error("open"))?;
-            match file.try_lock() {
-                Ok(()) if is_at(&file, &path) => {
+            match locked_at(&file, &path) {
+                Ok(true) => {
                     ours::clear_unfinished(directory);
                     return Ok(Lock { _file: file });
                 }
                 // It was removed with its job just before. Whoever comes next makes another one.
-                Ok(()) => {}
+                Ok(false) => {}
                 Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
                 Err(TryLockError::Error(source)) => return Err(error("lock")(source)),
             }
@@ -59,15 +59,24 @@ impl Lock {
 /// then is another one's.
 fn owner(path: &Path) -> Option<u32> {
     let inode = std::fs::metadata(path).ok()?.ino().to_string();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    holder(&std::fs::read_to_string("/proc/locks").ok()?, &inode)
+}
+
+/// Who holds the file with this inode number, in the words of `/proc/locks`.
+fn holder(locks: &str, inode: &str) -> Option<u32> {
     locks.lines().find_map(|line| {
         // `1: FLOCK ADVISORY WRITE 4711 fe:00:1234567 0 EOF`; devices are named differently on some file systems.
         let mut words = line.split_ascii_whitespace().skip(1);
         let is_flock = words.next() == Some("FLOCK");
         let process = words.nth(2)?.parse::<u32>().ok()?;
-        let of_file = words.next()?.rsplit(':').next() == Some(&inode);
+        let of_file = words.next()?.rsplit(':').next() == Some(inode);
         (is_flock && of_file && process > 0).then_some(process)
     })
+}
+
+/// Locks an open file. Whether it is then the one that has this name: who held it before may have removed it.
+fn locked_at(file: &File, path: &Path) -> Result<bool, TryLockError> {
+    file.try_lock().map(|()| is_at(file, path))
 }
 
 /// Whether an open file is the one that has this name.
@@ -113,6 +122,53 @@ mod tests {
         });
         assert_eq!(SwitchRequest::read(&directory).unwrap().unwrap().asked, 199);
         assert_eq!(control::read(&directory).unwrap().workers, Some(199));
+    }
+
+    #[test]
+    fn who_has_the_lock_is_known_to_whoever_asks_or_wants_it_as_long_as_it_is_held() {
+        let dir = tempfile::tempdir().unwrap();
+        let directory = dir.path().join("journal");
+        assert!(!Lock::is_taken(&directory));
+        let lock = Lock::take(&directory).unwrap();
+        assert!(Lock::is_taken(&directory));
+        let inode = std::fs::metadata(directory.join(NAME)).unwrap().ino().to_string();
+        let told = std::fs::read_to_string("/proc/locks").ok().and_then(|locks| holder(&locks, &inode));
+        let error = Lock::take(&directory).unwrap_err();
+        assert!(matches!(error, JournalError::Locked { by, .. } if by == told), "{error}");
+        let Some(process) = told else { return println!("SKIPPED: the system does not tell who holds a lock") };
+        assert_eq!(process, std::process::id());
+        assert!(error.to_string().contains(&format!("another storeshift process ({process}) works on")), "{error}");
+        drop(lock);
+        assert!(!Lock::is_taken(&directory));
+    }
+
+    #[test]
+    fn a_lock_of_a_file_that_was_removed_before_is_worth_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(NAME);
+        let file = File::create(&path).unwrap();
+        assert!(is_at(&file, &path));
+        std::fs::remove_file(&path).unwrap();
+        assert!(!is_at(&file, &path) && !locked_at(&file, &path).unwrap());
+        let another = File::create(&path).unwrap();
+        assert!(!is_at(&file, &path) && is_at(&another, &path));
+        // Each has a lock of its own by now, and one of them is worth nothing.
+        assert!(!locked_at(&file, &path).unwrap() && locked_at(&another, &path).unwrap());
+        let later = File::open(&path).unwrap();
+        assert!(matches!(locked_at(&later, &path), Err(TryLockError::WouldBlock)));
+    }
+
+    #[test]
+    fn the_holder_of_a_lock_is_found_among_other_locks_of_that_file_and_locks_of_others() {
+        let locks = "1: POSIX  ADVISORY  WRITE 11 fe:00:77 0 EOF\n\
+                     2: FLOCK  ADVISORY  WRITE 12 fe:00:177 0 EOF\n\
+                     3: FLOCK  ADVISORY  WRITE 0 fe:00:77 0 EOF\n\
+                     3: -> FLOCK  ADVISORY  WRITE 13 fe:00:77 0 EOF\n\
+                     4: FLOCK\n\
+                     5: FLOCK  ADVISORY  WRITE 14 00:1b:77 0 EOF\n";
+        assert_eq!(holder(locks, "77"), Some(14));
+        assert_eq!(holder(locks, "177"), Some(12));
+        assert_eq!(holder(locks, "7"), None);
     }
 
     #[test]

@@ -101,6 +101,82 @@ pub(super) fn guarded(options: &mut OpenOptions, path: &Path) -> io::Result<File
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::disk::{Disk, DiskFile, Real};
+    use std::sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    };
+
+    /// A disk that fails to rename so many times.
+    #[derive(Debug)]
+    struct Stubborn {
+        kind: io::ErrorKind,
+        fails: u32,
+        asked: AtomicU32,
+    }
+
+    impl Disk for Stubborn {
+        fn make(&self, path: &Path, making: Making) -> io::Result<Box<dyn DiskFile>> {
+            Real.make(path, making)
+        }
+
+        fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+            Real.open(path)
+        }
+
+        fn make_directory(&self, path: &Path) -> io::Result<()> {
+            Real.make_directory(path)
+        }
+
+        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+            Real.link(from, to)
+        }
+
+        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+            let before = self.asked.fetch_add(1, Ordering::SeqCst);
+            assert!(before < 100, "it never gives up");
+            if before < self.fails { Err(self.kind.into()) } else { Real.rename(from, to) }
+        }
+
+        fn remove(&self, path: &Path) -> io::Result<()> {
+            Real.remove(path)
+        }
+
+        fn remove_directory(&self, path: &Path) -> io::Result<()> {
+            Real.remove_directory(path)
+        }
+
+        fn remove_all(&self, path: &Path) -> io::Result<()> {
+            Real.remove_all(path)
+        }
+
+        fn sync(&self, path: &Path) -> io::Result<()> {
+            Real.sync(path)
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_removed_before_it_has_its_name_is_written_again_but_not_for_ever_and_for_no_other_reason() {
+        for (kind, fails, asked, is_there) in [
+            (io::ErrorKind::NotFound, 0, 1, true),
+            (io::ErrorKind::NotFound, 1, 2, true),
+            (io::ErrorKind::NotFound, TRIES, TRIES + 1, true),
+            (io::ErrorKind::NotFound, u32::MAX, TRIES + 1, false),
+            (io::ErrorKind::PermissionDenied, 1, 1, false),
+        ] {
+            let dir = tempfile::tempdir().unwrap();
+            let disk = Arc::new(Stubborn { kind, fails, asked: AtomicU32::new(0) });
+            let _mounted = disk::mount(dir.path(), disk.clone());
+            let path = dir.path().join("switch.json");
+            let replaced = replace(&dir.path().join("switch.json.new"), &path, b"whole");
+            assert_eq!(disk.asked.load(Ordering::SeqCst), asked, "{kind} {fails} times");
+            assert_eq!(fs::read(&path).is_ok_and(|found| found == b"whole"), is_there, "{kind} {fails} times");
+            assert_eq!(
+                replaced.map_err(|(doing, error)| (doing, error.kind())).err(),
+                (!is_there).then_some(("replace", kind))
+            );
+        }
+    }
 
     #[test]
     fn only_directories_and_files_of_their_own_kind_are_taken_for_a_journals() {

@@ -38,3 +38,28 @@ pub fn read<T: DeserializeOwned>(directory: &Path) -> Option<T> {
     ours::open(&directory.join(NAME)).ok()?.read_to_end(&mut text).ok()?;
     serde_json::from_slice(&text).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_read_as_it_was_written_last_and_none_where_there_is_none_to_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let read = || read::<serde_json::Value>(dir.path());
+        assert_eq!((read(), format(dir.path())), (None, None));
+        for status in [serde_json::json!({ "format": 7, "phase": "Restoring" }), serde_json::json!({ "format": 8 })] {
+            write(dir.path(), &status).unwrap();
+            assert_eq!((format(dir.path()), read()), (status["format"].as_u64(), Some(status)));
+        }
+        let path = dir.path().join(NAME);
+        for text in ["{\"phase\": \"Restoring\"}", "{\"format\": \"7\"}", "{\"format\"", ""] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(format(dir.path()), None, "{text}");
+        }
+        std::fs::remove_file(&path).unwrap();
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(read(), None);
+        assert!(write(dir.path(), &8).is_err(), "a directory is in its place");
+    }
+}

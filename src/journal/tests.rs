@@ -376,3 +376,49 @@ fn a_journal_is_owned_by_one_process_and_one_only() {
     let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["journal.redb.new"], "what the next birth writes over");
 }
+
+#[test]
+fn a_job_that_begins_again_has_the_new_job_and_cause_and_nothing_of_the_snapshot_before() {
+    let mut journal = changed(|_| ()).unwrap();
+    let hash = Hash([4; 32]);
+    let chunk = Chunk { store: 0, version: Version(5), nonce: None, hash, height: 3, leaves: 8, first_ordinal: 0 };
+    let (left_version, right_version) = (Version(2), Version(3));
+    let node = SpineNode {
+        ordinal: 7,
+        version: Version(5),
+        height: 4,
+        size: 16,
+        key: vec![1],
+        hash,
+        left_version,
+        right_version,
+        right_size: 8,
+    };
+    let done = Restored { ss: None, bytes: 7, first_key: vec![1], last_key: vec![2] };
+    let mut state = journal.state().unwrap();
+    for (cause, losses) in [(Cause::Pruned, 0), (Cause::Lost, 1)] {
+        let snapshotted = Event::Snapshotted { chunks: 1 };
+        state = state.apply(&snapshotted).unwrap();
+        let manifest = Manifest { stores: Vec::new(), timestamp: None };
+        let (chunks, spines) = ([chunk.clone()], [vec![node.clone()]]);
+        let writes = Writes::Manifest { manifest: &manifest, chunks: &chunks, spines: &spines };
+        journal.record(&snapshotted, &state, &writes).unwrap();
+        let restored = Event::Restored { chunks: vec![0] };
+        state = state.apply(&restored).unwrap();
+        journal.record(&restored, &state, &Writes::Restored(&[(0, done.clone())])).unwrap();
+        journal.set_verified(Some(&set(&[(0, 1)]))).unwrap();
+        assert_eq!((journal.spine(0).unwrap(), journal.restored(0).unwrap()), (vec![node.clone()], Some(done.clone())));
+
+        let mut job = job(At::Latest, Parts::Both, false, None);
+        job.source.app_hash = Hash([losses as u8 + 10; 32]);
+        let renewed = Event::Renewed { height: Version(7), cause, why: "it is gone".to_owned() };
+        state = state.apply(&renewed).unwrap();
+        journal.record(&renewed, &state, &Writes::Renewed(&job)).unwrap();
+        assert_eq!((state.cause, state.losses), (Some(cause), losses));
+        assert_eq!((journal.state().unwrap(), journal.job().unwrap()), (state.clone(), job));
+        assert!(journal.manifest().is_err() && journal.chunks(0, 1).is_err());
+        assert_eq!((journal.spine(0).unwrap(), journal.restored(0).unwrap()), (Vec::new(), None));
+        assert_eq!(journal.verified().unwrap(), ChunkSet::default());
+    }
+    assert_eq!(journal.event_count(), 6, "what was done stays told");
+}

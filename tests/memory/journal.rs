@@ -1,5 +1,7 @@
 //! The journal on a disk that fails: crash images, flipped bits, records in the wrong place, formats of other releases.
 
+mod power;
+
 use crate::support::{
     disk::{Action, Disk, apply},
     random::{Random, seed},
@@ -288,6 +290,8 @@ fn an_unknown_or_missing_format_is_refused() {
             transaction.open_table(META).unwrap().insert("format", format).unwrap();
         });
         assert!(opened.is_err(), "{format:?}");
+        let is_older = matches!(opened, Err(JournalError::Format { found: 0, known: FORMAT }));
+        assert_eq!(is_older, format.starts_with(b"0 "), "{format:?}");
     }
     let opened = meddled(|transaction| {
         transaction.open_table(META).unwrap().remove("format").unwrap();
