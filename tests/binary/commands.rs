@@ -51,6 +51,11 @@ fn without_the_switch_a_run_catches_up_and_the_next_one_switches() {
         assert!(ran.out.contains("Caught up at version 12"), "{ran:?}");
         assert_eq!(job.status()["phase"], "Syncing");
     }
+    job.command("switch", &["--at-height", "99"]).expect(4, &["no run works on this job now", "The request is kept"]);
+    let shown = || job.command("status", &[]).out;
+    assert!(shown().contains("asked      to switch at version 99"), "{}", shown());
+    job.command("switch", &["--cancel"]).expect(0, &[]);
+    assert!(!shown().contains("asked"), "{}", shown());
     let ran = job.run(&[]);
     ran.expect(0, &[]);
     assert!(ran.out.contains("from version 12 on"), "{ran:?}");
