@@ -1,6 +1,5 @@
 //! Commands that steer a job, whether it runs or not: `pause`, `resume` and `limit`. They write the control file; a run that is there
 //! does what it says within a moment, and later ones do so from their start.
-#![expect(clippy::print_stdout, reason = "what was asked is the result of these commands")]
 
 use super::{
     args::TargetArgs,

@@ -1,5 +1,4 @@
 //! Words for people and JSON for machines. With `diagnosis` the only place that prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program prints")]
 
 use super::control::Asked;
 use crate::{
