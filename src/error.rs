@@ -160,6 +160,7 @@ impl Error {
             ("No space left on device", "Make room on that disk"),
             ("Disk quota exceeded", "Make room on that disk, or have the quota raised"),
             ("Read-only file system", "Have that file system mounted for writing, and see why it is not"),
+            ("Permission denied", "Work as the user the migration runs as, or let this one write there"),
             ("Too many open files", "Allow the process more open files (`ulimit -n 1024`)"),
             ("Cannot allocate memory", "Give the process more memory, or --memory-mib and --workers less"),
         ];

@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     journal::SourceIdentity,
     machine::{Phase, State},
-    source::Feed,
+    source::{Feed, Source},
     target::Target,
 };
 
@@ -42,6 +42,27 @@ pub fn source(identity: &SourceIdentity, state: &State, feed: &dyn Feed) -> Resu
         }
     }
     Ok(())
+}
+
+/// Checks that what is given as the source of a job that is done is not another chain's database, as far as that can be told: it may
+/// have gone on since, been pruned, or be gone.
+///
+/// # Errors
+/// [`Error::Blocked`] with both app hashes.
+pub fn done(identity: &SourceIdentity, source: &dyn Source) -> Result<(), Error> {
+    let Ok(Some(info)) = source.commit_info(identity.height) else { return Ok(()) };
+    let found = info.app_hash();
+    if found == identity.app_hash {
+        return Ok(());
+    }
+    Err(Error::Blocked {
+        what: format!(
+            "the target is done, and has the migration of another chain: the source's app hash at version {} is {found}, it was {} \
+             when the job was begun",
+            identity.height, identity.app_hash
+        ),
+        advice: "Nothing was changed. Use another target directory for this source.".to_owned(),
+    })
 }
 
 /// Checks that the newest version applied is the same in source and target.

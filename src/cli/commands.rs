@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     error::Error,
-    journal::{Journal, JournalError, Lock, status},
+    journal::{Journal, JournalError, Lock, SwitchRequest, status},
     machine::Phase,
-    migrator::{self, Status},
+    migrator::{self, Status, guard},
     plan::Paths,
     progress::Stop,
     source,
@@ -49,9 +49,16 @@ fn plan(args: PlanArgs) -> Result<(), Error> {
     estimate.check()
 }
 
-/// A snapshot is read to its end before anything else can be said, and that takes a while.
+/// A snapshot is read to its end before anything else can be said, and that takes a while. And a job may well begin with a store/v1
+/// that the chain has left, but nobody should take what comes of it for the chain's state.
 fn announce(paths: &Paths) {
     let begins = !Journal::exists(&Place::new(&paths.target).journal());
+    if begins && guard::is_placed(&paths.source) {
+        report::line(&format!(
+            "note: {} is not of record any more: the chain has switched to another store/v2, which the directory LOCK in it names",
+            paths.source.display()
+        ));
+    }
     if begins && source::snapshot::recognises(&paths.source) {
         report::line("reading the snapshot: its app hash is compared before anything is written");
     }
@@ -169,7 +176,8 @@ fn show_status(args: &StatusArgs) -> Result<(), Error> {
     if args.json {
         report::status_json(&status, running, &Asked::read(&target));
     } else {
-        report::status(&status, running, &Asked::read(&target));
+        let request = SwitchRequest::read(&place.journal()).ok().flatten().filter(SwitchRequest::is_open);
+        report::status(&status, running, &Asked::read(&target), request.as_ref());
     }
     Ok(())
 }

@@ -1,6 +1,5 @@
 //! Commands that steer a job, whether it runs or not: `pause`, `resume` and `limit`. They write the control file; a run that is there
 //! does what it says within a moment, and later ones do so from their start.
-#![expect(clippy::print_stdout, reason = "what was asked is the result of these commands")]
 
 use super::{
     args::TargetArgs,
@@ -11,7 +10,9 @@ use crate::{
     journal::{
         Journal, Lock,
         control::{self, Control, ControlError},
+        status,
     },
+    migrator::Status,
     plan::{PlanError, Yielding, mib_per_second},
     target::Place,
 };
@@ -102,6 +103,11 @@ impl Asked {
 
 pub fn pause(args: &TargetArgs) -> Result<(), Error> {
     let (target, is_running) = job(args)?;
+    let status: Option<Status> = status::read(&Place::new(&target).journal());
+    if status.is_some_and(|status| status.phase == "Done") {
+        println!("store/v2 is the store of record already: there is nothing to pause.");
+        return Ok(());
+    }
     change(&target, Control::pause)?;
     if is_running {
         println!("Pausing. What is in work is finished first; `storeshift status` tells when that is done.");

@@ -1,6 +1,5 @@
 //! The doctor's report in words for people: the verdict first, then what is damaged by store, what is to be known, the
 //! stores, and which versions can be migrated.
-#![expect(clippy::print_stdout, reason = "this is where the program prints, as report.rs")]
 
 use super::report::bytes;
 use crate::doctor::{Finding, Report, Severity, StoreReport};

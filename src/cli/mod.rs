@@ -2,12 +2,23 @@
 //!
 //! Results go to standard output, progress and logs to standard error. Nothing but this module prints.
 
+/// In the place of the standard library's, which panics: see `out`.
+macro_rules! println {
+    ($($text:tt)+) => { $crate::cli::out::line(format_args!($($text)+)) };
+    () => { $crate::cli::out::line(format_args!("")) };
+}
+/// In the place of the standard library's, which panics: see `out`.
+macro_rules! eprintln {
+    ($($text:tt)+) => { $crate::cli::out::error_line(format_args!($($text)+)) };
+}
+
 mod after;
 mod args;
 mod commands;
 mod control;
 mod diagnosis;
 mod doctor;
+mod out;
 mod progress_bar;
 mod report;
 mod switch;
@@ -30,8 +41,15 @@ pub fn main() -> ExitCode {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("STORESHIFT_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).log_internal_errors(false).init();
     match commands::run(args) {
+        Ok(()) if out::is_lost() => {
+            eprintln!("error: standard output could not be written, so not all is told there");
+            eprintln!(
+                "What the command was to do is done. Make room where it is written to, and run it again to be told."
+            );
+            ExitCode::from(exit_code(Kind::Retry))
+        }
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             report::error(&error);

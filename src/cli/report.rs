@@ -1,10 +1,9 @@
 //! Words for people and JSON for machines. With `diagnosis` the only place that prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is where the program prints")]
 
 use super::control::Asked;
 use crate::{
     error::Error,
-    journal::{EventRecord, Job},
+    journal::{EventRecord, Job, SwitchRequest},
     machine::State,
     migrator::{Estimate, Migrator, Outcome, Returned, Status, Switch, guard, verify::Findings},
     model::{Manifest, Version},
@@ -236,7 +235,7 @@ pub fn status_json(status: &Status, running: bool, asked: &Asked) {
     json(&StatusReport { running, asked, status });
 }
 
-pub fn status(status: &Status, running: bool, asked: &Asked) {
+pub fn status(status: &Status, running: bool, asked: &Asked, request: Option<&SwitchRequest>) {
     let age =
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |now| now.as_secs()).saturating_sub(status.updated);
     println!("job        {} ({})", status.job, if running { "running" } else { "not running" });
@@ -251,6 +250,11 @@ pub fn status(status: &Status, running: bool, asked: &Asked) {
     }
     if !matches!(status.phase.as_str(), "Done" | "Aborted") {
         asked.lines().iter().for_each(|line| println!("asked      {line}"));
+        // A run that is there says itself how far it is with that.
+        if let Some(request) = request.filter(|_| !running) {
+            let at = request.height.map_or(String::new(), |height| format!(" at version {height}"));
+            println!("asked      to switch{at}: the next run does; `storeshift switch --cancel` takes that back");
+        }
     }
     if let (true, Some(limits)) = (running, &status.limits) {
         let rate =

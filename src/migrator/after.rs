@@ -217,6 +217,10 @@ fn switched(state: &State) -> Result<Version, Error> {
             what: "the migration was finished with `storeshift finish`: the chain is on store/v2 for good".to_owned(),
             advice: "Nothing was changed.".to_owned(),
         }),
+        Phase::Aborted => Err(Error::Blocked {
+            what: "the chain is on store/v1 already: it was given back, or the migration was aborted".to_owned(),
+            advice: "Nothing was changed. `storeshift abort` wipes the target.".to_owned(),
+        }),
         phase => Err(Error::Blocked {
             what: format!("the switch has not been made ({phase}): the chain is on store/v1"),
             advice: "Nothing was changed. Before the switch `storeshift abort` gives a migration up.".to_owned(),
@@ -280,11 +284,13 @@ mod tests {
     #[test]
     fn before_the_switch_there_is_nothing_to_finish_and_nothing_to_give_back() {
         let syncing = Phase::Syncing { height: Version(5), applied: Version(8) };
-        for before in [syncing, Phase::Aborted] {
+        for (before, words) in
+            [(syncing, "the switch has not been made"), (Phase::Aborted, "the chain is on store/v1 already")]
+        {
             let dir = in_phase(before.clone());
-            assert_blocked(finish(dir.path()), "the switch has not been made");
-            assert_blocked(back_to(&dir), "the switch has not been made");
-            assert_blocked(forget(dir.path()), "the switch has not been made");
+            assert_blocked(finish(dir.path()), words);
+            assert_blocked(back_to(&dir), words);
+            assert_blocked(forget(dir.path()), words);
             assert_eq!(phase(&dir), before);
         }
         let nothing = tempfile::tempdir().unwrap();

@@ -164,7 +164,7 @@ impl Estimate {
                 mib(free)
             ),
             advice:
-                "Nothing was written. Make room, choose a target on another disk, or lower reserve_mib in a plan file."
+                "Nothing was written. Make room, choose a target on another disk, or lower --reserve-mib (reserve_mib in a plan file)."
                     .to_owned(),
         })
     }

@@ -337,10 +337,7 @@ impl Migrator {
                 return Ok(Some(Outcome::Done { version, app_hash }));
             }
             Step::Wipe => {
-                return Err(PhaseError::Record(Box::new(Error::Blocked {
-                    what: "this job was aborted, and wiping it was interrupted".to_owned(),
-                    advice: "Run `storeshift abort` again to finish; then a new run can begin.".to_owned(),
-                })));
+                return Err(PhaseError::Record(Box::new(open::given_up())));
             }
         }
         Ok(None)

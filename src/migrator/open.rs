@@ -21,6 +21,7 @@ use crate::{
     model::JobId,
     phases,
     plan::{At, Parts, Paths, Plan, Tuning},
+    reconcile,
     source::{self, Feed, RetainedVersions, Source, checkpoint::Trail},
     target::{EngineTuning, Engines, Place, Target, TargetError},
 };
@@ -68,6 +69,9 @@ pub fn open_with(engines: &Arc<dyn Engines>, paths: &Paths, plan: &Plan, tuning:
         // Nothing is left to be read from it, an operator may well have removed it by now, and reading a snapshot takes a while.
         let is_snapshot = source::snapshot::recognises(&paths.source);
         let entered = if is_snapshot { None } else { enter(&paths.source, paths, &job.plan, known, tuning).ok() };
+        if let Some((source, _)) = &entered {
+            reconcile::done(&job.source, source.as_ref())?;
+        }
         let reads = Reads { now: entered, anew: None };
         return assemble(engines, place, reads, journal, job, tuning, lock);
     }
@@ -303,7 +307,7 @@ pub(super) fn assemble(
     if !matches!(state.phase, Phase::Done { .. }) {
         // Before the engines: opening them writes to the target, and a refusal must leave it as it was.
         if let Some((_, feed)) = &source {
-            crate::reconcile::source(&job.source, &state, feed.as_ref())?;
+            reconcile::source(&job.source, &state, feed.as_ref())?;
         }
         if matches!(state.phase, Phase::Snapshotting { .. }) && state.epoch > 1 {
             // What the epoch before wrote: a crash came before it was wiped, or while it was.
@@ -408,12 +412,19 @@ pub(super) fn refuse_other_plan(job: &Job, plan: &Plan) -> Result<(), Error> {
 
 pub(super) fn refuse_aborted(state: &State) -> Result<(), Error> {
     if matches!(state.phase, Phase::Aborted) {
-        return Err(Error::Blocked {
-            what: "this job was aborted, and wiping it was interrupted".to_owned(),
-            advice: "Run `storeshift abort` again to finish; then a new run can begin.".to_owned(),
-        });
+        return Err(given_up());
     }
     Ok(())
+}
+
+/// An abort was interrupted, or `back` gave the chain back to store/v1 and left the target to whoever wants to look at it.
+pub(super) fn given_up() -> Error {
+    Error::Blocked {
+        what: "this job was aborted, or the chain was given back to store/v1, and its target is not wiped yet"
+            .to_owned(),
+        advice: "store/v1 is the store of record. Run `storeshift abort` to wipe the target; then a new run can begin."
+            .to_owned(),
+    }
 }
 
 pub(super) fn no_job(target: &Path) -> Error {

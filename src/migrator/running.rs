@@ -98,7 +98,7 @@ impl Migrator {
             format: Status::FORMAT,
             release: env!("CARGO_PKG_VERSION").to_owned(),
             job: job.id.to_string(),
-            source: source.display().to_string(),
+            source: super::paths::resolve(source).display().to_string(),
             checkpoint: self.checkpoint().map(|(checkpoint, _)| checkpoint.path.display().to_string()),
             target: self.place.as_ref().map_or(String::new(), |place| place.root().display().to_string()),
             parts: job.plan.parts.to_string(),

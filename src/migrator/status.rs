@@ -142,7 +142,7 @@ impl Status {
                  `storeshift finish` rules that out"
             }
             Phase::Halted { .. } => "look at the verdict, then `storeshift verify --repair` or `storeshift abort`",
-            Phase::Aborted => "run `storeshift abort` again to finish wiping",
+            Phase::Aborted => "store/v1 is of record; `storeshift abort` wipes the target",
             Phase::Switching { fence: Fence::Raising, .. } => "wait, or run again",
             _ => "if it is not running, run the same `storeshift run` again to continue",
         }

@@ -137,6 +137,9 @@ fn names(path: &Path) -> Result<Vec<String>, SourceError> {
             let what = match error.kind() {
                 std::io::ErrorKind::NotFound => missing(path),
                 std::io::ErrorKind::NotADirectory => "is a file; give the directory application.db".to_owned(),
+                std::io::ErrorKind::PermissionDenied => {
+                    format!("cannot be read: {error}; work as a user who may read it, the node's for instance")
+                }
                 _ => format!("cannot be read: {error}"),
             };
             return Err(unrecognised(path, &what));
@@ -183,7 +186,12 @@ fn no_database(path: &Path, names: &[String]) -> String {
     if has("blockstore.db") || has("state.db") || has("priv_validator_state.json") {
         return "is a node's data directory, but there is no application.db inside it".to_owned();
     }
-    "has neither a file CURRENT nor a marker.manifest file, so it is not a database directory".to_owned()
+    if has("journal") && (has("sc") || has("ss")) {
+        return "is the target of a migration and no node's database: are source and target swapped?".to_owned();
+    }
+    "has neither a file CURRENT nor a marker.manifest file, so it is not a database directory: give a node's data/application.db, or a \
+     state sync snapshot of it, data/snapshots/HEIGHT/FORMAT"
+        .to_owned()
 }
 
 /// Of a directory's names the newest options file's.

@@ -55,7 +55,7 @@ impl Place {
         if let Some(link) = self.root().ancestors().find(|path| path.is_symlink()) {
             return Err(foreign(link, "is a symbolic link to what is not there".to_owned()));
         }
-        check_directory(self.root())
+        self.root().ancestors().try_for_each(check_directory)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     dump::Dump,
-    helper::{Job, Ran, assert_unchanged, baseline, contents, fixture, storeshift, text},
+    helper::{Job, Ran, assert_unchanged, baseline, binary, contents, fixture, storeshift, text},
     strace,
 };
 use serde_json::Value;
@@ -43,6 +43,33 @@ fn a_run_after_done_has_nothing_to_do_and_an_abort_is_refused() {
 }
 
 #[test]
+fn a_reader_that_has_gone_and_a_full_disk_of_a_log_are_no_reason_to_fail() {
+    let job = Job::of("nofast", &[]);
+    let full = || fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let gone = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        writer
+    };
+    let command = |command: &str, extra: &[&str]| {
+        let mut program = Command::new(binary());
+        program.args(job.args(command, extra)).env("STORESHIFT_LOG", "debug");
+        program
+    };
+    let ran = Ran::from(command("run", &["--no-switch"]).stderr(full()).output().unwrap());
+    assert!(ran.expect(0, &[]).out.contains("Caught up"), "{ran:?}");
+    let ran = Ran::from(command("run", &[]).stderr(gone()).output().unwrap());
+    assert!(ran.expect(0, &[]).out.contains("Done."), "{ran:?}");
+    let shows: [(&str, &[&str]); 4] =
+        [("run", &[]), ("status", &["--json"]), ("journal", &["--json"]), ("verify", &[])];
+    for (shows, extra) in shows {
+        Ran::from(command(shows, extra).stdout(gone()).output().unwrap()).expect(0, &[]);
+        // Half a report must not be taken for one.
+        Ran::from(command(shows, extra).stdout(full()).output().unwrap()).expect(3, &["standard output"]);
+    }
+}
+
+#[test]
 fn without_the_switch_a_run_catches_up_and_the_next_one_switches() {
     let job = Job::of("nofast", &["--at", "oldest"]);
     for _ in 0..2 {
@@ -51,6 +78,11 @@ fn without_the_switch_a_run_catches_up_and_the_next_one_switches() {
         assert!(ran.out.contains("Caught up at version 12"), "{ran:?}");
         assert_eq!(job.status()["phase"], "Syncing");
     }
+    job.command("switch", &["--at-height", "99"]).expect(4, &["no run works on this job now", "The request is kept"]);
+    let shown = || job.command("status", &[]).out;
+    assert!(shown().contains("asked      to switch at version 99"), "{}", shown());
+    job.command("switch", &["--cancel"]).expect(0, &[]);
+    assert!(!shown().contains("asked"), "{}", shown());
     let ran = job.run(&[]);
     ran.expect(0, &[]);
     assert!(ran.out.contains("from version 12 on"), "{ran:?}");

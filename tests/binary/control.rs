@@ -265,6 +265,9 @@ fn commands_are_refused_where_there_is_no_job_and_words_they_do_not_know() {
     ] {
         job.command("limit", &[option, value]).expect(2, &[value]);
     }
+    let ran = job.command("pause", &[]);
+    ran.expect(0, &[]);
+    assert!(ran.out.contains("nothing to pause"), "{ran:?}");
     assert!(!job.target().join("journal/control.json").exists());
     job.run(&["--yield", "never"]).expect(2, &["never"]);
 }

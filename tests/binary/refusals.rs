@@ -135,6 +135,18 @@ fn a_source_of_another_chain_is_refused() {
 }
 
 #[test]
+fn once_a_target_is_done_a_source_of_another_chain_is_still_refused_and_one_that_is_gone_is_not() {
+    let mut job = Job::of("nofast", &[]);
+    job.run(&[]).expect(0, &[]);
+    job.source = fixture("unflushed");
+    refused(&job, &[], 4, &["the target is done, and has the migration of another chain"]);
+    let shown = job.status()["source"].as_str().unwrap().to_owned();
+    assert!(shown.starts_with('/') && shown.ends_with("nofast/application.db"), "{shown}");
+    job.source = job.dir.path().join("removed");
+    job.run(&[]).expect(0, &[]);
+}
+
+#[test]
 fn a_source_that_was_rolled_back_is_refused() {
     let Some(tool) = damage_tool() else { return };
     for kind in ["pointer", "real"] {
@@ -172,6 +184,7 @@ fn what_is_no_database_is_refused_before_anything_is_written() {
 #[test]
 fn a_target_is_no_source() {
     let job = caught_up("nofast", &[]);
+    refused(&Job::new(job.target(), &[]), &[], 4, &["are source and target swapped?"]);
     refused(&Job::new(job.target().join("sc"), &[]), &[], 4, &["no committed version"]);
     refused(&Job::new(job.target().join("ss"), &[]), &[], 4, &["ss", "state_storage"]);
 }
@@ -212,6 +225,15 @@ fn target_and_source_inside_each_other_are_refused() {
         crate::helper::storeshift(&args).expect(4, &["lie inside each other"]);
         assert_unchanged(&before, &contents(home.path()));
     }
+}
+
+#[test]
+fn a_target_below_a_file_is_refused_naming_the_file() {
+    let home = fresh();
+    let file = home.path().join("file");
+    fs::write(&file, "").unwrap();
+    let args = ["run", "--source", &text(&fixture("nofast")), "--target", &text(&file.join("a/v2"))];
+    storeshift(&args).expect(4, &["/file: is a file, where a directory belongs", "choose another target"]);
 }
 
 #[test]

@@ -141,10 +141,12 @@ impl Line {
         self.injected
     }
 
+    #[cfg(feature = "rocksdb")]
     pub fn found(&self) -> u64 {
         self.found
     }
 
+    #[cfg(feature = "rocksdb")]
     pub fn repaired(&self) -> u64 {
         self.repaired
     }
