@@ -113,7 +113,7 @@ fn a_job_that_halted_or_was_given_up_does_not_go_on_by_itself() {
     }
     let mut aborted = job(|_| Phase::Aborted);
     let error = aborted.run().unwrap_err();
-    assert!(matches!(&error, Error::Blocked { what, .. } if what.contains("wiping it was interrupted")), "{error}");
+    assert!(matches!(&error, Error::Blocked { what, .. } if what.contains("this job was aborted")), "{error}");
     for job in [job_halted, aborted] {
         assert_eq!(job.recorder().journal().event_count(), 0, "nothing was recorded");
         assert_eq!(job.target().sc.as_ref().unwrap().latest().unwrap(), None, "nothing was written");

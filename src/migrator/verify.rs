@@ -66,6 +66,7 @@ impl Migrator {
         let mut findings = Findings::default();
         if source {
             self.prepare_source()?;
+            self.refuse_pruned_source(height)?;
             self.compare_with_source(height, applied, &mut findings)?;
         }
         self.check_chunks(height, &mut findings)?;
@@ -189,6 +190,22 @@ impl Migrator {
             journal.set_verified(None)?;
         }
         outcome.map_err(|error| self.ended(error))
+    }
+
+    /// A source that does not have the snapshot any more has nothing to compare with, or to redo chunks from.
+    fn refuse_pruned_source(&self, height: Version) -> Result<(), Error> {
+        if phases::snapshot::is_whole(self.source.as_ref(), height)? {
+            return Ok(());
+        }
+        Err(Error::Blocked {
+            what: format!(
+                "the source does not have all of version {height} any more, of which the target is: a node has pruned it since, or it is \
+                 damaged"
+            ),
+            advice: "Nothing was changed. Run `storeshift verify` without --source: it proves the target by itself, against the app hash it \
+                     was begun with. Or give --source a copy of the database that still has that version."
+                .to_owned(),
+        })
     }
 
     /// Takes the snapshot anew and compares app hashes: the journal could be wrong as well.

@@ -2,6 +2,7 @@
 
 use super::switched::{ENGINE, Switched};
 use crate::{
+    error::Error,
     migrator::verify::Findings,
     model::{Change, Version},
     target::{Engines as _, Place, rocks::RocksEngines},
@@ -44,6 +45,16 @@ fn app_hashes_of_what_is_left_are_compared_with_a_source_that_has_gone_on_too() 
     switched.v1_goes_on(&["one", "two"]);
     let findings = verified(&switched, true);
     assert!(findings.is_sound() && findings.compared == 1, "{findings:?}");
+}
+
+#[test]
+fn a_source_that_was_pruned_since_is_refused_with_what_to_do_and_the_target_is_proven_without_it() {
+    let switched = Switched::new();
+    switched.v1_prunes(&["one", "two"]);
+    let error = switched.job().verify(true, true).unwrap_err();
+    assert!(matches!(&error, Error::Blocked { advice, .. } if advice.contains("without --source")), "{error}");
+    let findings = verified(&switched, false);
+    assert!(findings.is_sound() && findings.chunks > 0, "{findings:?}");
 }
 
 #[test]

@@ -85,6 +85,14 @@ impl Switched {
         store.prune().unwrap();
     }
 
+    /// The node runs on store/v1 after all, and prunes as the other one does.
+    pub fn v1_prunes(&self, blocks: &[&str]) {
+        let options = Options { pruning: Pruning::Keep { recent: 0, interval: 1 }, ..Options::default() };
+        let store = RootStore::open_rootmulti(&self.paths().source, ENGINE, options).unwrap();
+        blocks.iter().for_each(|value| drop(store.commit(self.block(value)).unwrap()));
+        store.prune().unwrap();
+    }
+
     pub fn job(&self) -> Migrator {
         migrator::inspect(&self.target(), Some(&self.paths()), self.tuning()).unwrap()
     }
