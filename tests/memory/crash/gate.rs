@@ -198,9 +198,14 @@ pub struct Gated {
     pub gate: Arc<Gate>,
 }
 
+/// Whether this is the status file, under either of its names.
+fn is_status(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("status.json"))
+}
+
 impl Gated {
     fn disk(&self, path: &Path) -> io::Result<&dyn Disk> {
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("status.json")) {
+        if is_status(path) {
             return Ok(&Real);
         }
         self.gate.pass(Passing::Disk)?;
@@ -211,6 +216,10 @@ impl Gated {
 impl Disk for Gated {
     fn make(&self, path: &Path, making: Making) -> io::Result<Box<dyn DiskFile>> {
         let file = self.disk(path)?.make(path, making)?;
+        if is_status(path) {
+            // Or whoever writes it by the clock would take the place of the migration at the gate.
+            return Ok(file);
+        }
         Ok(Box::new(GatedFile { file, gate: self.gate.clone() }))
     }
 
