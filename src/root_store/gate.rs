@@ -44,6 +44,12 @@ impl RootStore {
         })
     }
 
+    /// Whether a commit that comes now has to wait.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.inner.gate().closed.is_some()
+    }
+
     /// Opens the gate. Repeatable.
     pub fn open_gate(&self) {
         self.inner.gate().closed = None;

@@ -17,13 +17,6 @@ use storeshift::{
     model::Version,
 };
 
-/// What passes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Passing {
-    Engine,
-    Disk,
-}
-
 /// Where a migration stands still.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stand {
@@ -54,10 +47,6 @@ struct State {
     /// The newest version, and whether a switch is wanted.
     latest: Version,
     wanted: bool,
-    /// The run begins the switch next.
-    turns: bool,
-    /// The engines were made ready for the switch: from here on commits may have to wait for it.
-    seals: bool,
 }
 
 /// Where threads wait for their turn.
@@ -71,16 +60,8 @@ pub struct Gate {
 impl Gate {
     /// A closed gate; the caller is not held up.
     pub fn new() -> Arc<Gate> {
-        let state = State {
-            pace: Pace::Left(0),
-            waiting: 0,
-            job: None,
-            has_asked: false,
-            latest: Version(0),
-            wanted: false,
-            turns: false,
-            seals: false,
-        };
+        let state =
+            State { pace: Pace::Left(0), waiting: 0, job: None, has_asked: false, latest: Version(0), wanted: false };
         Arc::new(Gate { state: Mutex::new(state), changed: Condvar::new(), maker: thread::current().id() })
     }
 
@@ -89,7 +70,7 @@ impl Gate {
     }
 
     /// Waits until this may happen; an error if it never will.
-    pub fn pass(&self, what: Passing) -> io::Result<()> {
+    pub fn pass(&self) -> io::Result<()> {
         let me = thread::current().id();
         if me == self.maker {
             return Ok(());
@@ -105,12 +86,11 @@ impl Gate {
             Pace::Gone => return Err(gone()),
             Pace::Left(left) => *left -= 1,
         }
-        state.seals |= state.turns && what == Passing::Engine;
         Ok(())
     }
 
-    /// Store/v1 is asked for its newest version, and the target has this one.
-    pub fn asked_for_the_newest_version(&self, applied: Option<Version>) -> io::Result<()> {
+    /// Store/v1 is asked for its newest version.
+    pub fn asked_for_the_newest_version(&self) -> io::Result<()> {
         let me = thread::current().id();
         if me == self.maker {
             return Ok(());
@@ -121,7 +101,6 @@ impl Gate {
         }
         if *state.job.get_or_insert(me) != me {
             state.has_asked = true;
-            (state.turns, state.seals) = (state.wanted && applied == Some(state.latest), false);
             self.changed.notify_all();
         }
         Ok(())
@@ -137,7 +116,6 @@ impl Gate {
     pub fn wants_switch(&self, wanted: bool) {
         let mut state = self.state();
         (state.wanted, state.has_asked) = (wanted, state.has_asked && !wanted);
-        state.turns &= wanted;
     }
 
     /// Lets so many operations pass, and waits until the migration stands still again.
@@ -160,10 +138,10 @@ impl Gate {
         }
     }
 
-    /// Lets operations pass until a commit cannot have to wait for a switch.
+    /// Lets operations pass until a commit does not have to wait for a switch.
     pub fn let_commit(&self, store: &LiveStore) -> Stand {
         let mut stand = self.let_pass(0, store);
-        while stand == Stand::Waits && self.state().seals {
+        while stand == Stand::Waits && store.is_closed() {
             stand = self.let_pass(1, store);
         }
         stand
@@ -208,7 +186,7 @@ impl Gated {
         if is_status(path) {
             return Ok(&Real);
         }
-        self.gate.pass(Passing::Disk)?;
+        self.gate.pass()?;
         Ok(&self.recorder)
     }
 }
@@ -272,17 +250,17 @@ impl DiskFile for GatedFile {
     }
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
-        self.gate.pass(Passing::Disk)?;
+        self.gate.pass()?;
         self.file.write_at(offset, data)
     }
 
     fn set_len(&self, length: u64) -> io::Result<()> {
-        self.gate.pass(Passing::Disk)?;
+        self.gate.pass()?;
         self.file.set_len(length)
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.gate.pass(Passing::Disk)?;
+        self.gate.pass()?;
         self.file.sync()
     }
 

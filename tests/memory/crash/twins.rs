@@ -1,7 +1,7 @@
 //! The engines beside a recording: twins in memory that forget what was not synced, as real ones do.
 
 use super::{
-    gate::{Gate, Passing},
+    gate::Gate,
     log::{Held, Op},
     recorder::Recorder,
 };
@@ -56,7 +56,7 @@ impl Twins {
     }
 
     fn hold(&self, engine: usize, held: Held, durable: bool) {
-        if self.gate.as_ref().is_some_and(|gate| gate.pass(Passing::Engine).is_err()) {
+        if self.gate.as_ref().is_some_and(|gate| gate.pass().is_err()) {
             // Nothing of this happens any more.
             return;
         }
@@ -64,13 +64,6 @@ impl Twins {
         if let Some(recorder) = &self.recorder {
             recorder.note(Op::Engine { engine, held, durable });
         }
-    }
-
-    /// The newest version that a target has.
-    fn applied(&self) -> Option<Version> {
-        let held = self.held();
-        let newest = held.iter().rev().find_map(|held| if let Some(Held::Sc(held)) = held { Some(held) } else { None });
-        newest.and_then(|held| held.latest)
     }
 
     /// The engine in a directory, and whether it was made just now.
@@ -147,7 +140,7 @@ impl Engine for V1Database {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, SourceError> {
         if let Some(gate) = self.twins.gate.as_ref().filter(|_| key == b"s/latest") {
             let gone = |source| SourceError::Io { path: "twin".into(), doing: "ask", source };
-            gate.asked_for_the_newest_version(self.twins.applied()).map_err(gone)?;
+            gate.asked_for_the_newest_version().map_err(gone)?;
         }
         self.inner.get(key)
     }
