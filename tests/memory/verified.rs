@@ -180,7 +180,10 @@ fn leaf_of(records: &BTreeMap<(StoreKey, NodeKey), Vec<u8>>) -> (StoreKey, NodeK
 }
 
 /// Ways to change a target behind its back: in a chunk of SC, of SS, above the chunks, beside the tree, in the marks.
-fn damages() -> [(&'static str, fn(&Job)); 8] {
+/// What is done to a job, and in words.
+type Damage = (&'static str, fn(&Job));
+
+fn damages() -> [Damage; 8] {
     [
         ("a leaf of SC is changed", |job| {
             let mut data = job.world.sc.data();
@@ -417,7 +420,8 @@ fn what_is_wrong_with_a_version_after_the_snapshot_is_found_where_the_chain_has_
 #[test]
 fn a_journal_that_has_other_chunks_or_trees_than_the_source_is_found_by_comparing_with_it_alone() {
     let whole = Job::done(3);
-    let with = |change: &dyn Fn(&mut Vec<Chunk>, &mut Vec<Vec<SpineNode>>)| {
+    type Change<'a> = &'a dyn Fn(&mut Vec<Chunk>, &mut Vec<Vec<SpineNode>>);
+    let with = |change: Change<'_>| {
         let job = whole.fork();
         let mut journal = Journal::on_backend(job.world.journal.clone(), None).unwrap();
         let (state, manifest) = (journal.state().unwrap(), journal.manifest().unwrap());
