@@ -179,10 +179,10 @@ fn leaf_of(records: &BTreeMap<(StoreKey, NodeKey), Vec<u8>>) -> (StoreKey, NodeK
     found.next().unwrap().0.clone()
 }
 
-/// Ways to change a target behind its back: in a chunk of SC, of SS, above the chunks, beside the tree, in the marks.
 /// What is done to a job, and in words.
 type Damage = (&'static str, fn(&Job));
 
+/// Ways to change a target behind its back: in a chunk of SC, of SS, above the chunks, beside the tree, in the marks.
 fn damages() -> [Damage; 8] {
     [
         ("a leaf of SC is changed", |job| {
