@@ -63,3 +63,8 @@ mod error;
 
 pub use error::{Error, Kind};
 pub use migrator::{Migrator, Outcome, Running, Status};
+
+/// The README's programs are compiled with the documentation's.
+#[cfg(all(doctest, feature = "rocksdb"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
