@@ -63,14 +63,7 @@ impl Migrator {
             return Ok(findings);
         }
         if source {
-            for version in (oldest.0..=latest.0).map(Version) {
-                let Some(expected) = self.feed.app_hash(version)? else { continue };
-                let Some(info) = self.commit_info(sc.as_ref(), version, &mut findings)? else { continue };
-                match info.app_hash() {
-                    found if found == expected => findings.compared += 1,
-                    found => findings.wrong.push(Verdict::AppHash { version, expected, found }),
-                }
-            }
+            self.compare_app_hashes(sc.as_ref(), (oldest, latest), &mut findings)?;
         }
         if self.commit_info(sc.as_ref(), newest, &mut findings)?.is_some() {
             self.check_tip(newest, &mut findings)?;

@@ -229,10 +229,20 @@ impl Migrator {
             }
         }
         let Some(sc) = &self.target.sc else { return Ok(()) };
-        for version in height.0..=applied.0 {
+        self.compare_app_hashes(sc.as_ref(), (height, applied), findings)
+    }
+
+    /// Compares app hashes and times of the versions that the source has among these, the last one included.
+    pub(super) fn compare_app_hashes(
+        &self,
+        sc: &dyn Commitment,
+        (first, last): (Version, Version),
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        for version in first.0..=last.0 {
             let version = Version(version);
             let Some(expected) = self.feed.app_hash(version)? else { continue };
-            let Some(info) = self.commit_info(sc.as_ref(), version, findings)? else { continue };
+            let Some(info) = self.commit_info(sc, version, findings)? else { continue };
             let recorded = self.feed.retained().commit_info(version)?;
             if let Some(recorded) = recorded.filter(|recorded| nanos(recorded.timestamp) != nanos(info.timestamp)) {
                 let (there, time) = (nanos(info.timestamp), nanos(recorded.timestamp));
