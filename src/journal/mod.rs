@@ -4,6 +4,7 @@
 //! restart. Every transaction is committed in two phases and synced, and the whole file is checked when it is opened.
 
 mod backend;
+mod beside;
 pub mod codec;
 pub mod control;
 mod epoch;
@@ -20,12 +21,11 @@ use crate::{
     disk::{self, DiskFile, Making},
     iavl::SpineNode,
     machine::{Event, State},
-    model::{Chunk, ChunkId, ChunkSet, Manifest, Restored},
+    model::{Chunk, ChunkId, Manifest, Restored},
 };
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
-    os::unix::ffi::{OsStrExt as _, OsStringExt as _},
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -59,6 +59,8 @@ pub enum Writes<'a> {
         /// The spine of each store.
         spines: &'a [Vec<SpineNode>],
     },
+    /// Spines that were read again, by store.
+    Spines(&'a [(u32, Vec<SpineNode>)]),
     /// What was written for chunks.
     Restored(&'a [(ChunkId, Restored)]),
     /// The job with the identity of its new snapshot; what there is of the last one goes.
@@ -285,13 +287,10 @@ impl Journal {
                     for (id, chunk) in (0u64..).zip(*chunks) {
                         put(&mut table, id, &format!("chunk/{id}"), &record::Chunk1::from(chunk))?;
                     }
-                    let mut table = transaction.open_table(SPINE)?;
-                    for (store, spine) in (0u32..).zip(*spines) {
-                        for node in spine {
-                            let place = spine_place(store, node.ordinal);
-                            put(&mut table, (store, node.ordinal), &place, &record::Spine1::from(node))?;
-                        }
-                    }
+                    (0u32..).zip(*spines).try_for_each(|(store, spine)| put_spine(&transaction, store, spine))?;
+                }
+                Writes::Spines(spines) => {
+                    spines.iter().try_for_each(|(store, spine)| put_spine(&transaction, *store, spine))?;
                 }
                 Writes::Restored(results) => {
                     let mut table = transaction.open_table(RESTORED)?;
@@ -320,63 +319,6 @@ impl Journal {
         }
         transaction.commit()?;
         self.events += events.len() as u64;
-        Ok(())
-    }
-
-    /// The chunks that an interrupted verification has proven so far.
-    ///
-    /// # Errors
-    /// The record is damaged.
-    pub fn verified(&self) -> Result<ChunkSet, JournalError> {
-        let Some(ranges) = self.optional("verified")? else { return Ok(ChunkSet::default()) };
-        ChunkSet::from_ranges(ranges).ok_or_else(|| JournalError::Record {
-            place: "verified".to_owned(),
-            what: "has a malformed chunk set".to_owned(),
-        })
-    }
-
-    /// Remembers which chunks a verification has proven; none once it is over. No part of the state: forgetting it costs
-    /// only time.
-    ///
-    /// # Errors
-    /// redb could not write or sync.
-    pub fn set_verified(&self, chunks: Option<&ChunkSet>) -> Result<(), JournalError> {
-        let transaction = write(&self.database)?;
-        {
-            let mut meta = transaction.open_table(META)?;
-            match chunks {
-                Some(chunks) => put(&mut meta, "verified", "verified", &chunks.ranges())?,
-                None => drop(meta.remove("verified")?),
-            }
-        }
-        transaction.commit()?;
-        Ok(())
-    }
-
-    /// Where the checkpoint is that the job reads, if it reads one.
-    ///
-    /// # Errors
-    /// The record is damaged.
-    pub fn checkpoint(&self) -> Result<Option<PathBuf>, JournalError> {
-        let path: Option<Vec<u8>> = self.optional("checkpoint")?;
-        Ok(path.map(|path| PathBuf::from(std::ffi::OsString::from_vec(path))))
-    }
-
-    /// Remembers where the checkpoint is; none once there is none. No part of the state: a job that has lost its checkpoint
-    /// goes on with another one, or with the source.
-    ///
-    /// # Errors
-    /// redb could not write or sync.
-    pub fn set_checkpoint(&self, path: Option<&Path>) -> Result<(), JournalError> {
-        let transaction = write(&self.database)?;
-        {
-            let mut meta = transaction.open_table(META)?;
-            match path {
-                Some(path) => put(&mut meta, "checkpoint", "checkpoint", &path.as_os_str().as_bytes().to_vec())?,
-                None => drop(meta.remove("checkpoint")?),
-            }
-        }
-        transaction.commit()?;
         Ok(())
     }
 
@@ -463,6 +405,15 @@ where
 {
     let bytes = codec::encode(place, record)?;
     table.insert(key, bytes.as_slice())?;
+    Ok(())
+}
+
+fn put_spine(transaction: &redb::WriteTransaction, store: u32, spine: &[SpineNode]) -> Result<(), JournalError> {
+    let mut table = transaction.open_table(SPINE)?;
+    for node in spine {
+        let place = spine_place(store, node.ordinal);
+        put(&mut table, (store, node.ordinal), &place, &record::Spine1::from(node))?;
+    }
     Ok(())
 }
 

@@ -194,6 +194,26 @@ pub fn take(
     Ok(Snapshot { manifest: Manifest { stores, timestamp: info.timestamp }, chunks, spines })
 }
 
+/// The spine of one store again, above the chunks that it has.
+///
+/// # Errors
+/// As [`take`].
+pub fn spine(
+    source: &dyn Source,
+    store: &StoreEntry,
+    version: Version,
+    chunks: &[Chunk],
+) -> Result<Vec<SpineNode>, PhaseError> {
+    let (Some(hash), Some(chunk)) = (store.root, chunks.first()) else { return Ok(Vec::new()) };
+    let missing = || PhaseError::Refused(format!("store {} has no tree of version {version} any more", store.name));
+    let StoreRoot::Node { at, .. } = source.root(&store.name, version)?.ok_or_else(missing)? else {
+        return Err(missing());
+    };
+    let mut nodes = source.nodes(&store.name, Access::Points);
+    let cut = cut(&mut nodes, Claim { at, hash }, chunk.store, bound(chunks));
+    cut.map(|cut| cut.spine).map_err(|why| PhaseError::unproven(&store.name, version, why))
+}
+
 /// A store that takes less on disk is not worth being cut finer: a worker holds it whole, or nearly.
 const SMALL_STORE: u64 = 64 << 20;
 /// Bytes of a pair from which on a chunk of as many leaves as usual is more than memory is meant to hold.

@@ -197,7 +197,7 @@ fn a_source_with_a_wrong_inner_key_anywhere_is_refused_though_no_hash_covers_it(
     let chain = chain(&STORES, HEIGHT.0, 10);
     let whole = world(&chain, At::Latest, true);
     open(&whole).run().unwrap();
-    let mut refused = 0;
+    let (mut refused, mut joined) = (0, 0);
     for (place, record) in &chain.engine.pairs {
         if !place.starts_with(b"s/k:bank/s") {
             continue;
@@ -217,10 +217,19 @@ fn a_source_with_a_wrong_inner_key_anywhere_is_refused_though_no_hash_covers_it(
                 refused += 1;
                 assert!(matches!(error.kind(), Kind::Disagrees | Kind::Blocked), "{error}");
                 assert!(world.sc.data().latest.is_none());
+                // As soon as the source says the right thing the job goes on, whatever it was told as the snapshot was taken.
+                let Phase::Restoring { restored, .. } = &world.state().phase else { panic!("{error}") };
+                let chunks: u64 = world.recorded().manifest().unwrap().stores.iter().map(|store| store.chunks).sum();
+                joined += usize::from(restored.count() == chunks);
+                let mended = World { source: whole.source.clone(), ..world };
+                open(&mended).run().unwrap_or_else(|error| panic!("{size} leaves: {error}"));
+                assert!(*mended.sc.data() == *whole.sc.data() && *mended.ss.data() == *whole.ss.data());
+                assert!(mended.recorded().spine(0).unwrap() == whole.recorded().spine(0).unwrap());
             }
         }
     }
     assert!(refused > 40, "{refused} were needed");
+    assert!(joined > 2, "{joined} were found out when all chunks were there");
 }
 
 #[test]

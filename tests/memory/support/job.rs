@@ -68,9 +68,14 @@ impl World {
 
     /// The state in the journal.
     pub fn state(&self) -> State {
+        self.recorded().state().unwrap()
+    }
+
+    /// The journal as it is now.
+    pub fn recorded(&self) -> Journal {
         // On a copy: opening a journal writes to it.
         let copy = Disk::holding(self.journal.content().bytes.clone());
-        Journal::on_backend(copy, None).unwrap().state().unwrap()
+        Journal::on_backend(copy, None).unwrap()
     }
 
     /// A copy whose later fate is its own.
