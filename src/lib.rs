@@ -19,7 +19,7 @@ println!("{:?}", job.run()?);
 ```
 "#
 )]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(
     missing_docs,
     clippy::unwrap_used,

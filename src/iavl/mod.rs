@@ -11,6 +11,7 @@ pub mod ics23;
 pub mod legacy;
 pub mod lookup;
 mod memory;
+mod merkle;
 mod node;
 mod node_id;
 mod node_key;
@@ -29,7 +30,8 @@ pub mod varint;
 
 pub use forest::{Fit, Forest, Numbered};
 pub use memory::NodeMap;
-pub use node::{Node, NodeError, inner_hash, leaf_hash};
+pub use merkle::{inner_hash, leaf_hash};
+pub use node::{Node, NodeError};
 pub use node_id::NodeId;
 pub use node_key::NodeKey;
 pub use prove::{

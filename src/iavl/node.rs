@@ -1,4 +1,4 @@
-//! One node of the tree: its record on disk and its Merkle hash.
+//! One node of the tree: its record on disk.
 //!
 //! Records: leaf = zz height 0 ‖ zz size 1 ‖ bytes key ‖ bytes value; inner = zz height ‖ zz size ‖ bytes key ‖
 //! bytes hash ‖ zz mode ‖ two children, each zz version ‖ zz nonce, or bytes hash where the mode says the child is
@@ -6,11 +6,9 @@
 
 use super::{
     NodeId, NodeKey,
-    sha256::{self, sha256},
     varint::{Fields, put_bytes, put_zz, uv_len},
 };
 use crate::model::{Hash, Version};
-use sha2::{Digest as _, Sha256};
 
 /// Greatest height the format allows: it is kept in a signed byte.
 pub const MAX_HEIGHT: u8 = 127;
@@ -138,114 +136,10 @@ fn encode_child(child: NodeId, out: &mut Vec<u8>) {
     }
 }
 
-/// Merkle hash of a leaf: `SHA-256(zz 0 ‖ zz 1 ‖ zz version ‖ bytes key ‖ 20 ‖ SHA-256(value))`.
-#[inline]
-#[must_use]
-pub fn leaf_hash(version: Version, key: &[u8], value: &[u8]) -> Hash {
-    let mut preimage = Preimage::default();
-    preimage.zz(0);
-    preimage.zz(1);
-    preimage.zz(version.0 as i64);
-    preimage.uv(key.len() as u64);
-    preimage.bytes(key);
-    preimage.digest(&sha256(value));
-    preimage.hash()
-}
-
-/// Merkle hash of an inner node: `SHA-256(zz height ‖ zz size ‖ zz version ‖ 20 ‖ left ‖ 20 ‖ right)`.
-#[inline]
-#[must_use]
-pub fn inner_hash(height: u8, size: u64, version: Version, left: &Hash, right: &Hash) -> Hash {
-    let mut preimage = Preimage::default();
-    preimage.zz(i64::from(height));
-    preimage.zz(size as i64);
-    preimage.zz(version.0 as i64);
-    preimage.digest(&left.0);
-    preimage.digest(&right.0);
-    preimage.hash()
-}
-
-/// What a Merkle hash is taken over. Most of it fits the array, so that nothing is allocated, and is padded and hashed where
-/// it was gathered.
-struct Preimage {
-    gathered: [u8; Preimage::GATHERED],
-    length: usize,
-    hasher: Option<Sha256>,
-}
-
-impl Default for Preimage {
-    #[inline]
-    fn default() -> Preimage {
-        Preimage { gathered: [0; Preimage::GATHERED], length: 0, hasher: None }
-    }
-}
-
-impl Preimage {
-    /// Three blocks: keys of up to 140 bytes.
-    const GATHERED: usize = 3 * sha256::BLOCK;
-
-    #[inline]
-    fn bytes(&mut self, bytes: &[u8]) {
-        if let Some(room) = self.gathered.get_mut(self.length..self.length + bytes.len()) {
-            room.copy_from_slice(bytes);
-            self.length += bytes.len();
-            return;
-        }
-        self.spill(bytes);
-    }
-
-    /// A hash with its length before it.
-    #[inline]
-    fn digest(&mut self, digest: &[u8; 32]) {
-        let room = self.gathered.get_mut(self.length..).and_then(<[u8]>::split_first_mut);
-        if let Some((length, room)) = room
-            && let Some(room) = room.first_chunk_mut::<32>()
-        {
-            (*length, *room) = (32, *digest);
-            self.length += 33;
-            return;
-        }
-        self.bytes(&[32]);
-        self.bytes(digest);
-    }
-
-    #[cold]
-    fn spill(&mut self, bytes: &[u8]) {
-        let hasher = self.hasher.get_or_insert_default();
-        hasher.update(self.gathered.get(..self.length).unwrap_or_default());
-        hasher.update(bytes);
-        self.length = 0;
-    }
-
-    #[inline]
-    fn uv(&mut self, mut value: u64) {
-        while value >= 0x80 {
-            self.bytes(&[value as u8 | 0x80]);
-            value >>= 7;
-        }
-        self.bytes(&[value as u8]);
-    }
-
-    #[inline]
-    fn zz(&mut self, value: i64) {
-        self.uv(((value << 1) ^ (value >> 63)) as u64);
-    }
-
-    #[inline]
-    fn hash(mut self) -> Hash {
-        if self.hasher.is_none()
-            && let Some(hash) = sha256::in_place(&mut self.gathered, self.length)
-        {
-            return Hash(hash);
-        }
-        let rest = self.gathered.get(..self.length).unwrap_or_default();
-        Hash(self.hasher.unwrap_or_default().chain_update(rest).finalize().into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::iavl::leaf_hash;
 
     fn unhex(text: &str) -> Vec<u8> {
         (0..text.len()).step_by(2).map(|i| u8::from_str_radix(&text[i..i + 2], 16).unwrap()).collect()
@@ -276,18 +170,6 @@ mod tests {
             nodes += 1;
         }
         assert!(nodes > 20, "the vectors have nodes");
-    }
-
-    #[test]
-    fn a_hash_is_the_same_however_long_its_key_is() {
-        for length in (0..400).chain([100_000]) {
-            let (key, value) = (vec![7; length], b"value");
-            let mut whole = vec![0, 2, 200, 1];
-            put_bytes(&mut whole, &key);
-            put_bytes(&mut whole, &Sha256::digest(value));
-            let expected = Hash(Sha256::digest(&whole).into());
-            assert_eq!(leaf_hash(Version(100), &key, value), expected, "{length}");
-        }
     }
 
     #[test]

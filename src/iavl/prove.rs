@@ -10,7 +10,8 @@ use super::{
     Node, NodeId, NodeKey, NodeReader, ReadError,
     forest::{Fit, Forest},
     legacy,
-    node::{NodeError, inner_hash, leaf_hash},
+    merkle::{inner_hash, leaf_hash},
+    node::NodeError,
 };
 use crate::model::{Chunk, Hash, Version, to_hex};
 

@@ -5,7 +5,7 @@
 
 use super::{
     Claim, Node, NodeKey, NodeReader, OpenedInner, ProveError,
-    node::leaf_hash,
+    merkle::leaf_hash,
     numbering::{self, InnerRecord, left_ordinal, right_ordinal},
     prove::{decode, open_inner, read_record},
 };

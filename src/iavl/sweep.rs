@@ -11,7 +11,8 @@
 
 use super::{
     Node, NodeId, NodeKey, ProveError, RecordWalk,
-    node::{NodeError, inner_hash, leaf_hash},
+    merkle::{InnerNodes, MANY, leaf_hashes},
+    node::NodeError,
     numbering::{self, InnerRecord},
     prove::{KeyOrder, check_inner_key, check_shape},
 };
@@ -24,6 +25,14 @@ pub struct Sweep {
     keys: Vec<u8>,
     record: Vec<u8>,
     batch: Batch,
+    inner: Inner,
+}
+
+/// Inner nodes of a batch whose hashes are still to be held against their children's.
+#[derive(Default)]
+struct Inner {
+    nodes: InnerNodes,
+    recorded: Vec<(NodeKey, Hash)>,
 }
 
 /// Records of a walk that are still to be met.
@@ -65,8 +74,9 @@ pub const LEAF_BYTES: usize = 2 * size_of::<Slot>();
 /// Records passed over before it is cheaper to seek.
 const STEPS: u32 = 16;
 
-/// Records of a batch: enough for what they wait for to arrive together, few enough to stay in the nearest cache.
-const BATCH: usize = 32;
+/// Records of a batch: enough for what they wait for to arrive together and for hashing them side by side, few enough to stay in
+/// the nearest caches.
+const BATCH: usize = MANY;
 
 /// Bytes of a record that is not worth copying into a batch.
 const LARGE: usize = 2048;
@@ -148,7 +158,7 @@ impl Sweep {
     fn gather(&mut self, at: NodeKey, record: &[u8], low: u32) -> Result<(), ProveError> {
         if record.len() > LARGE {
             self.meet_batch(low)?;
-            return self.meet(at, record, &Node::decode(record), low);
+            return self.meet_all([(at, record)].into_iter(), &[Node::decode(record)], low);
         }
         self.batch.add(at, record);
         if self.batch.records.len() < BATCH { Ok(()) } else { self.meet_batch(low) }
@@ -161,11 +171,47 @@ impl Sweep {
             decoded.push(Node::decode(record));
         }
         self.look_ahead(&batch, &decoded, low);
-        for ((at, record), decoded) in batch.iter().zip(&decoded) {
-            self.meet(at, record, decoded, low)?;
-        }
+        self.meet_all(batch.iter(), &decoded, low)?;
         self.batch = batch;
         self.batch.clear();
+        Ok(())
+    }
+
+    /// Meets up to [`BATCH`] records, with all of their hashes taken together.
+    fn meet_all<'a>(
+        &mut self,
+        records: impl Iterator<Item = (NodeKey, &'a [u8])> + Clone,
+        decoded: &[Result<Node<'a>, NodeError>],
+        low: u32,
+    ) -> Result<(), ProveError> {
+        let mut leaves: [(Version, &[u8], &[u8]); MANY] = [(Version(0), &[], &[]); MANY];
+        let mut count = 0;
+        for ((at, _), decoded) in records.clone().zip(decoded) {
+            if let (Ok(Node::Leaf { key, value }), Some(leaf)) = (decoded, leaves.get_mut(count)) {
+                *leaf = (at.version, key, value);
+                count += 1;
+            }
+        }
+        let mut hashes = [Hash::EMPTY; MANY];
+        leaf_hashes(leaves.get(..count).unwrap_or_default(), &mut hashes);
+        let mut hashes = hashes.into_iter();
+        let met = records.zip(decoded).try_for_each(|((at, record), decoded)| {
+            let is_leaf = matches!(decoded, Ok(Node::Leaf { .. }));
+            let hash = is_leaf.then(|| hashes.next()).flatten().unwrap_or(Hash::EMPTY);
+            self.meet(at, record, decoded, hash, low)
+        });
+        // First: a wrong hash tells more of what is wrong than what is wrong with the records after it.
+        self.check_inner()?;
+        met
+    }
+
+    /// Holds the hashes that inner nodes record against those that follow from their children.
+    fn check_inner(&mut self) -> Result<(), ProveError> {
+        for ((at, expected), found) in self.inner.recorded.drain(..).zip(self.inner.nodes.hashes()) {
+            if found != expected {
+                return Err(ProveError::HashMismatch { at: at.into(), expected, found });
+            }
+        }
         Ok(())
     }
 
@@ -192,12 +238,14 @@ impl Sweep {
         std::hint::black_box((keys.fold(0, |seen, byte| seen ^ byte), seen));
     }
 
-    /// One record: whatever it says of itself follows from what lies below it.
+    /// One record: whatever it says of itself follows from what lies below it. The hash is a leaf's; that of an inner node is
+    /// left for [`Sweep::check_inner`].
     fn meet(
         &mut self,
         at: NodeKey,
         record: &[u8],
         decoded: &Result<Node<'_>, NodeError>,
+        hash: Hash,
         low: u32,
     ) -> Result<(), ProveError> {
         let place = (at.nonce - low) as usize;
@@ -215,7 +263,6 @@ impl Sweep {
                 }
                 let key_at = u32::try_from(self.keys.len()).map_err(|_| shape("the keys are too large"))?;
                 self.keys.extend_from_slice(key);
-                let hash = leaf_hash(at.version, key, value);
                 Slot {
                     hash,
                     version: at.version,
@@ -243,10 +290,8 @@ impl Sweep {
                 if right_slot.version > at.version || left_slot.version > at.version {
                     return Err(shape("a child is newer than its parent"));
                 }
-                let found = inner_hash(height, size, at.version, &left_slot.hash, &right_slot.hash);
-                if found != hash {
-                    return Err(ProveError::HashMismatch { at: id, expected: hash, found });
-                }
+                self.inner.nodes.push(height, size, at.version, &left_slot.hash, &right_slot.hash);
+                self.inner.recorded.push((at, hash));
                 let sides = |slot: &Slot| (slot.height, u64::from(slot.size));
                 check_shape(id, height, size, sides(left_slot), sides(right_slot))?;
                 check_inner_key(id, key, self.key(smallest))?;
@@ -325,7 +370,7 @@ impl Batch {
         self.records.push((at, self.bytes.len()));
     }
 
-    fn iter(&self) -> impl Iterator<Item = (NodeKey, &[u8])> {
+    fn iter(&self) -> impl Iterator<Item = (NodeKey, &[u8])> + Clone {
         let mut begin = 0;
         self.records.iter().map(move |&(at, end)| {
             let record = self.bytes.get(begin..end).unwrap_or_default();

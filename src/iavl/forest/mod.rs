@@ -9,11 +9,12 @@
 
 mod legacy;
 mod numbered;
+mod proving;
 
 use super::{
     Claim, Node, NodeId, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode,
-    node::{inner_hash, leaf_hash},
-    prove::{KeyOrder, check_inner_key, check_shape, check_versions, decode, read_record},
+    merkle::MANY,
+    prove::{check_versions, decode, read_record},
     varint::Fields,
 };
 use crate::model::{Hash, Version};
@@ -35,6 +36,8 @@ pub struct Forest {
     /// Nonces and slots of nodes of the version being read.
     stack: Vec<(u32, u32)>,
     legacy: legacy::Level,
+    /// Leaves that were read and not hashed yet.
+    unhashed: Vec<u32>,
     scratch: Vec<u8>,
 }
 
@@ -80,37 +83,6 @@ impl Slot {
     }
 }
 
-/// Checks what no hash covers, node by node in post-order: leaf keys ascend, and each inner key is the smallest key of its
-/// right subtree.
-struct Keys {
-    /// The last leaf.
-    last: Option<u32>,
-    /// The first leaves of the subtrees that have no parent yet.
-    smallest: Vec<u32>,
-    /// The first thing that is wrong.
-    wrong: Option<ProveError>,
-}
-
-impl Keys {
-    #[inline]
-    fn check(&mut self, forest: &Forest, index: u32, slot: &Slot) -> Result<(), ProveError> {
-        let checked = if slot.left == NONE {
-            self.smallest.push(index);
-            match self.last.replace(index) {
-                Some(before) => KeyOrder::compare(forest.at(slot), forest.key(slot), forest.key(forest.slot(before)?)),
-                None => Ok(()),
-            }
-        } else {
-            let right = self.smallest.pop().unwrap_or(NONE);
-            check_inner_key(forest.at(slot), forest.key(slot), forest.key(forest.slot(right)?))
-        };
-        if let Err(why) = checked {
-            self.wrong.get_or_insert(why);
-        }
-        Ok(())
-    }
-}
-
 struct Tree {
     /// Its nodes in `order`.
     nodes: Range<usize>,
@@ -142,6 +114,7 @@ impl Forest {
         self.pending.clear();
         self.stack.clear();
         self.legacy.clear();
+        self.unhashed.clear();
         // What lies beyond 32 bits would need wider slots; nobody has the memory to ask for it.
         let budget = budget.min(u32::MAX as usize / 2);
         let parents_last = reader.parents_last();
@@ -169,6 +142,7 @@ impl Forest {
         if !self.read_legacy(reader, budget)? {
             return Ok(Fit::TooLarge { expected: self.expected_bytes(claims.len()) });
         }
+        self.hash_leaves()?;
         self.put_in_order(claims.len());
         self.prove(claims)?;
         Ok(Fit::Whole)
@@ -300,20 +274,17 @@ impl Forest {
         }
         match node {
             Node::Leaf { key, value } => {
-                let hash = leaf_hash(version, key, value);
-                if let NodeId::Legacy(expected) = at
-                    && hash != expected
-                {
-                    return Err(ProveError::HashMismatch { at, expected, found: hash });
-                }
                 let (key_at, key_length) = (key_at(key), key.len() as u32);
                 // A legacy leaf has its version in its record, which SC's has not.
                 let canonical = record.len() == Node::leaf_len(key, value) && at.key().is_some();
                 let slot = self.slot_mut(index)?;
-                *slot =
-                    Slot { hash, version: version_index, record: start, length, key_length, key_at, size: 1, ..*slot };
+                *slot = Slot { version: version_index, record: start, length, key_length, key_at, size: 1, ..*slot };
                 if !canonical {
                     self.write_leaf_anew(index)?;
+                }
+                self.unhashed.push(index);
+                if self.unhashed.len() == MANY {
+                    self.hash_leaves()?;
                 }
             }
             Node::Inner { height, size, key, hash, left, right } => {
@@ -391,53 +362,6 @@ impl Forest {
         if let Some(slot) = self.slots.get_mut(index as usize) {
             slot.place = place;
         }
-    }
-
-    /// Walks the trees in post-order: every inner node's hash, size and height follow from its children, and every root is
-    /// the one that was claimed. So does what no hash covers; but a wrong hash tells more of what is wrong, so it goes first.
-    fn prove(&mut self, claims: &[Claim]) -> Result<(), ProveError> {
-        let mut trees = std::mem::take(&mut self.trees);
-        let mut keys = Keys { last: None, smallest: Vec::with_capacity(256), wrong: None };
-        for ((root, claim), tree) in (0..).zip(claims).zip(&mut trees) {
-            for batch in self.order.get(tree.nodes.clone()).unwrap_or_default().chunks(BATCH) {
-                self.look_ahead(batch);
-                for &index in batch {
-                    let slot = self.slot(index)?;
-                    if slot.left != NONE {
-                        self.prove_inner(slot)?;
-                    }
-                    keys.check(self, index, slot)?;
-                }
-            }
-            let slot = self.slot(root)?;
-            if slot.hash != claim.hash {
-                return Err(ProveError::HashMismatch { at: claim.at, expected: claim.hash, found: slot.hash });
-            }
-            let first = keys.smallest.pop().unwrap_or(NONE);
-            tree.proof = Proof {
-                leaves: u64::from(slot.size),
-                height: slot.height(),
-                first_key: self.key(self.slot(first)?).to_vec(),
-                last_key: self.key(self.slot(keys.last.unwrap_or(NONE))?).to_vec(),
-            };
-        }
-        self.trees = trees;
-        keys.wrong.map_or(Ok(()), Err)
-    }
-
-    fn prove_inner(&self, slot: &Slot) -> Result<(), ProveError> {
-        let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
-        let size = u64::from(slot.size);
-        let found = inner_hash(slot.height, size, self.version(slot), &left.hash, &right.hash);
-        if found != slot.hash {
-            return Err(ProveError::HashMismatch { at: self.at(slot), expected: slot.hash, found });
-        }
-        // Versions descend.
-        if left.version.min(right.version) < slot.version {
-            return Err(ProveError::Shape { at: self.at(slot), what: "a child is newer than its parent" });
-        }
-        let below = |child: &Slot| (child.height(), u64::from(child.size));
-        check_shape(self.at(slot), slot.height, size, below(left), below(right))
     }
 
     /// Reads a little of all that nodes have.

@@ -8,7 +8,7 @@
 use super::{
     super::{
         Node, NodeId, NodeKey, NodeReader, ProveError,
-        node::{inner_hash, leaf_hash},
+        merkle::{inner_hash, leaf_hash},
         prove::{check_inner_key, check_shape, decode, read_record},
     },
     Below, Link, Readers, Trunk, make_room,

@@ -18,7 +18,7 @@ mod tests;
 
 use super::{
     Node, NodeId, NodeKey, NodeReader, ProveError, RootRecord,
-    node::{inner_hash, leaf_hash},
+    merkle::{inner_hash, leaf_hash},
     prove::{check_inner_key, check_shape, check_versions, decode, read_record},
 };
 use crate::model::{Hash, Version};

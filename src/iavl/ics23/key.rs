@@ -7,7 +7,7 @@ use super::wire::{CommitmentProof, ExistenceProof, InnerOp, NonExistenceProof};
 use crate::{
     iavl::{
         Claim, Node, NodeId, NodeReader, ProveError,
-        node::{inner_hash, leaf_hash},
+        merkle::{inner_hash, leaf_hash},
         prove::{check_shape, check_versions, decode, read_record},
         varint::put_zz,
     },
