@@ -52,6 +52,69 @@ fn after_done_the_chain_is_given_back_or_never_will_be_and_then_nothing_follows(
 }
 
 #[test]
+fn a_verdict_halts_any_work_where_it_stands_and_nothing_else() {
+    let Phase::Halted { verdict, .. } = halted(Phase::Aborted) else { panic!() };
+    let halt = Event::Halted(verdict);
+    for phase in [
+        Phase::Snapshotting { height: Version(5) },
+        restoring(&[(0, 1)], false, &[]),
+        restoring(&[(0, 3)], true, &[(0, 2)]),
+        syncing(5, 8),
+        switching(8, Fence::Raised(Version(9))),
+    ] {
+        let before = State { attempt: 2, ..in_phase(phase.clone()) };
+        assert_eq!(before.apply(&halt).unwrap(), State { attempt: 2, ..in_phase(halted(phase)) });
+    }
+    for phase in [done(9, false), done(9, true), Phase::Aborted, halted(syncing(5, 8))] {
+        in_phase(phase).apply(&halt).unwrap_err();
+    }
+}
+
+#[test]
+fn a_target_that_is_lost_is_begun_anew_while_nothing_rests_on_it_three_times() {
+    let early = [Phase::Snapshotting { height: Version(5) }, restoring(&[(0, 3)], true, &[(0, 2)])];
+    let late = [syncing(5, 8), switching(8, Fence::Raising), done(9, false), Phase::Aborted, halted(early[1].clone())];
+    for (losses, goes_on) in [(0, true), (1, true), (2, true), (3, false), (4, false)] {
+        let lost = Event::Renewed { height: Version(7), cause: Cause::Lost, why: "it cannot be opened".to_owned() };
+        let at = |phase: &Phase| State { epoch: 6, losses, ..in_phase(phase.clone()) };
+        for phase in &early {
+            assert_eq!(at(phase).outlives_loss(), goes_on, "{losses}");
+            let phase_after = Phase::Snapshotting { height: Version(7) };
+            let begun = State { epoch: 7, cause: Some(Cause::Lost), losses: losses + 1, ..in_phase(phase_after) };
+            assert_eq!(at(phase).apply(&lost).ok(), goes_on.then_some(begun), "{losses}");
+        }
+        for phase in &late {
+            assert!(!at(phase).outlives_loss() && at(phase).apply(&lost).is_err(), "{losses}, {phase:?}");
+        }
+    }
+}
+
+#[test]
+fn no_more_targets_were_lost_than_there_were_epochs_for_them_nor_than_are_given_up() {
+    for (epoch, losses, can_be) in [
+        (1, 0, true),
+        (1, 1, false),
+        (2, 1, true),
+        (2, 2, false),
+        (3, 3, false),
+        (4, 3, true),
+        (9, 3, true),
+        (4, 4, false),
+        (5, 4, false),
+        (9, 4, false),
+    ] {
+        let state = State { epoch, losses, ..in_phase(syncing(5, 8)) };
+        assert_eq!(invariants::state(&state).is_ok(), can_be, "{losses} of {epoch}");
+    }
+}
+
+#[test]
+fn why_an_epoch_begins_is_told() {
+    assert_eq!(Cause::Pruned.to_string(), "versions that were needed had been pruned");
+    assert_eq!(Cause::Lost.to_string(), "the target's files were damaged and could not be opened any more");
+}
+
+#[test]
 fn a_halt_is_left_by_a_repair_or_an_abort_and_by_nothing_else() {
     let from = restoring(&[(0, 3)], true, &[(0, 2)]);
     let stopped = in_phase(halted(from.clone()));
