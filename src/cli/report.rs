@@ -306,6 +306,9 @@ pub fn status(status: &Status, running: bool, asked: &Asked, request: Option<&Sw
         println!("disk       {} free", bytes(free));
     }
     println!("written    {} ago", duration(age as f64));
+    if let Some(error) = status.error.as_ref().filter(|_| !running) {
+        println!("ended      {error}");
+    }
     println!("next       {}", status.next);
 }
 

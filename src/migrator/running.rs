@@ -5,6 +5,7 @@ use super::{Following, Migrator, Outcome, Status, estimate::disk_free, steering:
 use crate::{
     error::Error,
     journal,
+    machine::Phase,
     progress::{Counts, Progress, Stop},
 };
 use std::{
@@ -79,6 +80,9 @@ impl Migrator {
                     }
                 }
             };
+            if let Ok((_, Err(error))) = &ended {
+                beat.status.lock().unwrap_or_else(PoisonError::into_inner).set_error(error);
+            }
             sender.send_replace(beat.renew(&progress, &asked));
             match ended {
                 Ok((migrator, outcome)) => {
@@ -94,11 +98,15 @@ impl Migrator {
 
     fn first_status(&self, source: &std::path::Path) -> Status {
         let job = &self.job;
+        let source = super::paths::resolve(source).display().to_string();
+        // A job that is done reads no source, and is told one that is gone or another one.
+        let before = self.place.as_ref().filter(|_| matches!(self.recorder.state().phase, Phase::Done { .. }));
+        let before = before.and_then(|place| journal::status::read::<Status>(&place.journal()));
         let mut status = Status {
             format: Status::FORMAT,
             release: env!("CARGO_PKG_VERSION").to_owned(),
             job: job.id.to_string(),
-            source: super::paths::resolve(source).display().to_string(),
+            source: before.map_or(source, |before| before.source),
             checkpoint: self.checkpoint().map(|(checkpoint, _)| checkpoint.path.display().to_string()),
             target: self.place.as_ref().map_or(String::new(), |place| place.root().display().to_string()),
             parts: job.plan.parts.to_string(),
@@ -125,6 +133,7 @@ impl Migrator {
             disk_free: None,
             pid: std::process::id(),
             updated: 0,
+            error: None,
             next: String::new(),
         };
         status.set_state(self.recorder.state());

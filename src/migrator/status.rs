@@ -1,6 +1,7 @@
 //! The status of a job: what an operator or a monitor sees, as one flat record.
 
 use crate::{
+    error::Error,
     machine::{Fence, Phase, State},
     migrator::Following,
     progress::{Counts, StepTime},
@@ -80,6 +81,9 @@ pub struct Status {
     pub pid: u32,
     /// Unix seconds when it was written.
     pub updated: u64,
+    /// Why the last run ended before the job was done, in words; none while one is running, or if it was killed.
+    #[serde(default)]
+    pub error: Option<String>,
     /// What to do next, in words.
     pub next: String,
 }
@@ -147,6 +151,12 @@ impl Status {
             _ => "if it is not running, run the same `storeshift run` again to continue",
         }
         .to_owned();
+    }
+
+    /// Fills in why a run has ended.
+    pub fn set_error(&mut self, error: &Error) {
+        self.error = Some(error.to_string());
+        self.next = error.advice();
     }
 
     /// Fills in the counters, and rates and time left that follow from them and those at the start of the run. While the run was

@@ -12,7 +12,7 @@ use storeshift::iavl::Node;
 #[test]
 fn a_flipped_byte_in_a_source_table_is_found_and_its_file_named_or_it_does_not_matter() {
     let name = "idle";
-    let (mut found, mut harmless) = (0, 0);
+    let (mut found, mut harmless, mut told) = (0, 0, 0);
     for file in files(&fixture(name), "ldb") {
         for offset in offsets(&file, 5) {
             let home = fresh();
@@ -33,15 +33,20 @@ fn a_flipped_byte_in_a_source_table_is_found_and_its_file_named_or_it_does_not_m
                 assert!(ran.err.contains(damaged.file_name().unwrap().to_str().unwrap()), "{what}: {ran:#?}");
                 // With a good copy in its place the same command continues.
                 if job.target().exists() && offset > 0 {
+                    let why = ran.err.lines().find_map(|line| line.strip_prefix("error: ")).unwrap();
+                    let shown = job.command("status", &[]).out;
+                    assert!(shown.contains(&format!("\nended      {why}\n")), "{what}: {shown}");
+                    told += 1;
                     std::fs::copy(&file, &damaged).unwrap();
                     job.run(&[]).expect(0, &[]);
+                    assert!(job.status()["error"].is_null(), "{what}");
                     job.dump().assert_same(&baseline(name, &["--at", "oldest"]), &what);
                 }
             }
         }
     }
     println!("a flipped byte in the source: found {found}, harmless {harmless}");
-    assert!(found >= 20, "{found}");
+    assert!(found >= 20 && told >= 5, "{found}, {told}");
 }
 
 #[test]

@@ -144,6 +144,7 @@ fn once_a_target_is_done_a_source_of_another_chain_is_still_refused_and_one_that
     assert!(shown.starts_with('/') && shown.ends_with("/application.db") && !shown.contains("unflushed"), "{shown}");
     job.source = job.dir.path().join("removed");
     job.run(&[]).expect(0, &[]);
+    assert_eq!(job.status()["source"], shown.as_str());
 }
 
 #[test]
