@@ -245,6 +245,27 @@ fn a_store_added_and_one_dropped_on_the_way_are_followed() {
 }
 
 #[test]
+fn a_store_added_without_pairs_is_there_from_its_first_version_on() {
+    let mut chain = chain(&["store1"], 5, 10);
+    chain.add_store("new");
+    chain.commit(&block(&["store1"], 6, 10));
+    chain.commit(&block(&["store1"], 7, 10));
+    chain.commit(&block(&["new", "store1"], 8, 10));
+    let world = world(&chain, At::Version(Version(2)), true);
+    assert!(matches!(open(&world).run().unwrap(), Outcome::Done { version: Version(8), .. }));
+    let roots = (5..=7).map(|version| {
+        let place = ("new".into(), NodeKey::root_of(Version(version)));
+        world.sc.data().records.get(&place).cloned()
+    });
+    assert_eq!(
+        roots.collect::<Vec<_>>(),
+        [None, Some(Vec::new()), Some(Vec::new())],
+        "an empty record is an empty tree"
+    );
+    assert_written(&world.ss, &["new"], 8, 8..=8, 10);
+}
+
+#[test]
 fn an_export_that_ends_early_is_not_taken_for_the_end() {
     // The Go manager commits a tree as short as the stream was. Here a missing node names itself.
     let chain = chain(&["store1", "store2"], 10, 10);
