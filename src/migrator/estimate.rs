@@ -5,7 +5,7 @@
 use crate::{
     error::Error,
     iavl::{self, Access},
-    model::{Hash, StoreKey, Version},
+    model::{CommitInfo, Hash, StoreInfo, StoreKey, Version},
     phases,
     plan::{At, Paths, Plan, Tuning},
     source::{Feed, Source, StoreRoot, is_memory_store},
@@ -89,12 +89,9 @@ pub fn estimate(
     let recorded = source.recorded(info.version)?.unwrap_or_else(|| info.clone());
     let memory_stores = recorded.stores.iter().filter(|store| is_memory_store(store));
     let (retained, latest) = (source.latest()?, feed.tip()?);
+    let sampled = sample_all(source, &info, tuning)?;
     let mut stores = Vec::with_capacity(info.stores.len());
-    for store in &info.stores {
-        let (keys, pair_bytes) = match source.counted(&store.name) {
-            Some(counted) => counted,
-            None => sample(source, &store.name, info.version)?,
-        };
+    for (store, (keys, pair_bytes)) in info.stores.iter().zip(sampled) {
         stores.push(StoreEstimate {
             name: store.name.as_str().to_owned(),
             root: store.root.unwrap_or(Hash::EMPTY).to_string(),
@@ -177,6 +174,25 @@ pub fn disk_free(path: &Path) -> Option<u64> {
     let existing = path.ancestors().find(|ancestor| ancestor.exists())?;
     let stat = rustix::fs::statvfs(existing).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// What [`sample`] says of every store. Descents wait for the disk, so stores are gone through side by side: a run begins with this.
+fn sample_all(source: &dyn Source, info: &CommitInfo, tuning: Tuning) -> Result<Vec<(u64, u64)>, Error> {
+    let hands = tuning.workers.clamp(1, info.stores.len().max(1));
+    let share = info.stores.len().div_ceil(hands).max(1);
+    let of_share = |stores: &[StoreInfo]| -> Result<Vec<(u64, u64)>, Error> {
+        let counted = |store: &StoreInfo| source.counted(&store.name);
+        let of = |store| counted(store).map_or_else(|| sample(source, &store.name, info.version), Ok);
+        stores.iter().map(of).collect()
+    };
+    std::thread::scope(|scope| {
+        let hands: Vec<_> = info.stores.chunks(share).map(|stores| scope.spawn(move || of_share(stores))).collect();
+        let mut all = Vec::with_capacity(info.stores.len());
+        for hand in hands {
+            all.extend(hand.join().unwrap_or(Err(Error::Invariant("a thread that sampled a store panicked")))?);
+        }
+        Ok(all)
+    })
 }
 
 /// Pairs of a store, and bytes of their keys and values estimated from random leaves.

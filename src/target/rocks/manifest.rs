@@ -33,7 +33,8 @@ pub(super) fn fault(directory: &Path) -> io::Result<Option<String>> {
     }
     let mut file = match File::open(directory.join(name)) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // As above; a name with a zero in it is none.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => return Ok(None),
         Err(error) => return Err(error),
     };
     let mut block = Vec::with_capacity(BLOCK);
@@ -75,6 +76,27 @@ mod tests {
         TargetError,
         rocks::{EngineTuning, RocksCommitment},
     };
+
+    #[test]
+    fn a_zero_in_the_name_of_the_manifest_is_damage() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sc");
+        let open = || {
+            RocksCommitment::open(&path, &dir.path().join("staging"), &dir.path().join("runs"), EngineTuning::default())
+        };
+        drop(open().unwrap());
+        let current = path.join("CURRENT");
+        let sound = fs::read(&current).unwrap();
+        for at in 0..sound.len() {
+            let mut damaged = sound.clone();
+            damaged[at] = 0;
+            fs::write(&current, damaged).unwrap();
+            let end = open().map(drop);
+            assert!(matches!(end, Err(TargetError::Lost { .. })), "{at}: {end:?}");
+        }
+        fs::write(&current, sound).unwrap();
+        drop(open().unwrap());
+    }
 
     #[test]
     fn a_record_of_a_log_that_was_written_over_does_not_hang_whoever_opens_it() {
