@@ -83,7 +83,7 @@ proof: deps
 	$(CARGO) test --release --locked --test sweep -- --nocapture
 	$(call step,planted bugs)
 	$(CARGO) test --release --locked --test planted -- --nocapture
-	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then $(MAKE) fuzz FUZZ_SECONDS=15; \
+	@if $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then $(MAKE) fuzz FUZZ_SECONDS=8; \
 	else echo "nightly Rust and cargo-fuzz are not installed: nothing is fuzzed"; fi
 	$(call step,all is well)
 
