@@ -7,6 +7,9 @@
 #   tests/mutants.sh [OPTIONS of cargo mutants...]     for example --list, or --shard 0/10 for a tenth, or --re reconcile
 set -euo pipefail
 cd "$(dirname "$0")/.."
+for option; do
+    case $option in -j* | --jobs*) echo "$option: all jobs would build in one place, and judge each other's mutants" >&2; exit 2 ;; esac
+done
 command -v cargo-mutants >/dev/null || { echo "cargo-mutants is missing: cargo install cargo-mutants --locked" >&2; exit 1; }
 out=${CARGO_TARGET_DIR:-$PWD/target}/mutants
 export CARGO_TARGET_DIR=$out/build
