@@ -93,6 +93,10 @@ impl Tale for Alone {
         let span = store.span().unwrap();
         let there = span.latest.0;
         assert!(there == committed || there == committed + 1, "{committed} was committed, and {there} is there");
+        if let Some(recorder) = recorder {
+            // Whoever has seen a version goes on from it, acknowledged before the power cut or not.
+            recorder.note(Op::Told(format!("commit {there}")));
+        }
         self.chain.is_held_until(&store, span.oldest, span.latest);
         (0..5).for_each(|_| self.commit(&store, recorder));
         self.chain.is_held_until(&store, store.span().unwrap().oldest, Version(there + 5));
