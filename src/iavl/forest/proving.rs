@@ -116,10 +116,12 @@ impl Forest {
         let mut hashes = inner.hashes();
         for &index in nodes {
             let slot = self.slot(index)?;
-            if slot.left != NONE
-                && let Some(found) = hashes.next()
-                && found != slot.hash
-            {
+            if slot.left == NONE {
+                continue;
+            }
+            // There is one for each; if there were none, nothing would be proven.
+            let found = hashes.next().unwrap_or(Hash::EMPTY);
+            if found != slot.hash {
                 return Err(ProveError::HashMismatch { at: self.at(slot), expected: slot.hash, found });
             }
         }

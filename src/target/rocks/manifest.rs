@@ -77,13 +77,16 @@ mod tests {
         rocks::{EngineTuning, RocksCommitment},
     };
 
+    /// SC in this directory.
+    fn open(dir: &Path) -> Result<RocksCommitment, TargetError> {
+        RocksCommitment::open(&dir.join("sc"), &dir.join("staging"), &dir.join("runs"), EngineTuning::default())
+    }
+
     #[test]
     fn a_zero_in_the_name_of_the_manifest_is_damage() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sc");
-        let open = || {
-            RocksCommitment::open(&path, &dir.path().join("staging"), &dir.path().join("runs"), EngineTuning::default())
-        };
+        let open = || open(dir.path());
         drop(open().unwrap());
         let current = path.join("CURRENT");
         let sound = fs::read(&current).unwrap();
@@ -102,9 +105,7 @@ mod tests {
     fn a_record_of_a_log_that_was_written_over_does_not_hang_whoever_opens_it() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("sc");
-        let open = || {
-            RocksCommitment::open(&path, &dir.path().join("staging"), &dir.path().join("runs"), EngineTuning::default())
-        };
+        let open = || open(dir.path());
         drop(open().unwrap());
         drop(open().unwrap());
         assert_eq!(fault(&path).unwrap(), None);
