@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     return_large_buffers();
+    make_room_for_descriptors();
     storeshift::cli::main()
 }
 
@@ -24,3 +25,15 @@ fn return_large_buffers() {
 
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
 fn return_large_buffers() {}
+
+/// Linux has a process of several threads wait for all processors, 10 to 15 ms, each time its table of descriptors outgrows its
+/// room. A run has several hundred files open, and so it takes the room for them while there is one thread.
+#[cfg(target_os = "linux")]
+fn make_room_for_descriptors() {
+    const MANY: std::os::fd::RawFd = 1023;
+    // If there may not be so many, all is as it was.
+    drop(rustix::io::fcntl_dupfd_cloexec(std::io::stderr(), MANY));
+}
+
+#[cfg(not(target_os = "linux"))]
+fn make_room_for_descriptors() {}

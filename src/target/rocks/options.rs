@@ -31,6 +31,8 @@ pub(super) fn database(tuning: EngineTuning, cache: &Cache) -> Options {
     options.set_max_background_jobs(tuning.jobs.max(2) as i32);
     options.set_max_subcompactions(tuning.jobs.max(1) as u32);
     options.set_max_open_files(200);
+    // By default there would be sixteen, even for a database without a table.
+    options.set_max_file_opening_threads(tuning.jobs.max(1) as i32);
     // Nobody reads RocksDB's own log at night; what matters comes back as errors.
     options.set_log_level(LogLevel::Warn);
     // Tables are read in order while they are proven; the system may read ahead.
