@@ -64,6 +64,11 @@ pub fn raise(counter: &AtomicU64, by: u64) {
     counter.fetch_add(by, Ordering::Relaxed);
 }
 
+/// Takes back what was counted and does not count any more.
+pub fn lower(counter: &AtomicU64, by: u64) {
+    counter.fetch_sub(by, Ordering::Relaxed);
+}
+
 impl Progress {
     /// Adds to the time of a step.
     pub fn spend(&self, step: &str, time: Duration) {

@@ -108,7 +108,8 @@ impl Migrator {
             self.remove_strangers(ss.as_ref(), height, written)?;
         }
         let source = self.source.as_ref();
-        let again = phases::restore::redo(self.work(), source, &self.target, height, written.id, &written.chunk)?;
+        let route = phases::restore::Route { source, target: &self.target, height };
+        let again = phases::restore::redo(self.work(), route, written.id, &written.chunk)?;
         if again != written.restored {
             let store = self.manifest.stores.get(written.chunk.store as usize);
             let what =

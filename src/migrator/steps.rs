@@ -7,15 +7,15 @@ use crate::{
     error::Error,
     journal::Writes,
     machine::{Event, Phase},
-    model::{Chunk, ChunkId, Hash, Version},
+    model::{Chunk, ChunkId, Hash, StoreKey, Version},
     phases::{
         self, PhaseError, Work,
         join::{Joint, check_joints},
         prove::Written,
-        restore::Large,
+        restore::{Large, Route},
         snapshot::Bound,
     },
-    progress::raise,
+    progress::{lower, raise},
 };
 
 impl Migrator {
@@ -41,6 +41,7 @@ impl Migrator {
     }
 
     pub(super) fn snapshot(&mut self, height: Version) -> Result<(), PhaseError> {
+        self.read_back.clear();
         let missing = || PhaseError::Refused(format!("the source has no commit info of version {height}"));
         let info = self.source.commit_info(height)?.ok_or_else(missing)?;
         let most = Bound::Leaves(self.job.plan.chunk_leaves);
@@ -60,10 +61,11 @@ impl Migrator {
         let chunks = self.all_chunks().map_err(recorded)?;
         let open: Vec<(ChunkId, Chunk)> =
             (0..).zip(chunks.iter().cloned()).filter(|(id, _)| !restored.contains(*id)).collect();
-        let Migrator { recorder, source, target, job, manifest, progress, governor, tuning, .. } = self;
+        let Migrator { recorder, source, target, job, manifest, progress, governor, tuning, read_back, .. } = self;
         let work = Work { manifest, progress, governor, tuning: *tuning };
         let large = Large::find(&chunks, job.plan.chunk_leaves);
-        phases::restore::run(work, source.as_ref(), target, height, &large, open, &mut |results| {
+        let route = Route { source: source.as_ref(), target, height };
+        phases::restore::run(work, route, &large, open, read_back, &mut |results| {
             let ids: Vec<ChunkId> = results.iter().map(|(id, _)| *id).collect();
             recorder.record_in_phase(&Event::Restored { chunks: ids }, &Writes::Restored(&results))?;
             for (id, restored) in &results {
@@ -83,7 +85,7 @@ impl Migrator {
             for (id, chunk) in (store.first_chunk..).zip(&chunks) {
                 let restored = journal.restored(id).map_err(recorded)?;
                 let restored = restored.ok_or(PhaseError::Bug("a chunk without its record is called restored"))?;
-                joints.push(Joint::new(chunk.first_ordinal, restored));
+                joints.push(Joint::new(chunk, restored));
             }
             let mut spine = journal.spine(index).map_err(recorded)?;
             if check_joints(&spine, &joints).is_err() {
@@ -94,12 +96,31 @@ impl Migrator {
             }
             Ok((store.clone(), spine, joints))
         });
-        phases::join::run(self.work(), &self.target, height, &mut stores)?;
+        let anew = phases::join::run(self.work(), &self.target, height, &mut stores)?;
         drop(stores);
+        self.forget_read_back(&anew)?;
         self.recorder.record_in_phase(&Event::Joined, &Writes::Spines(&read_again))
     }
 
+    /// What is proven is to be what stays: chunks that were written anew after they were read back are read again.
+    fn forget_read_back(&mut self, anew: &[StoreKey]) -> Result<(), PhaseError> {
+        for store in self.manifest.stores.iter().filter(|store| anew.contains(&store.name)) {
+            let chunks = self.recorder.journal().chunks(store.first_chunk, store.chunks).map_err(recorded)?;
+            for (id, chunk) in (store.first_chunk..).zip(chunks) {
+                if let Some(at) = self.read_back.iter().position(|known| *known == id) {
+                    self.read_back.swap_remove(at);
+                    lower(&self.progress.pairs_proven, chunk.leaves);
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub(super) fn prove(&mut self, height: Version) -> Result<(), PhaseError> {
+        if !self.read_back.is_empty() {
+            let chunks = std::mem::take(&mut self.read_back);
+            self.recorder.record_in_phase(&Event::Proven { chunks }, &Writes::Nothing)?;
+        }
         let Phase::Restoring { proven, .. } = &self.recorder.state().phase else { return Ok(()) };
         let proven = proven.clone();
         let spans = self.written(|id| !proven.contains(id)).map_err(recorded)?;
@@ -113,37 +134,15 @@ impl Migrator {
     /// The chunks as they were written, those only that `wanted` picks, in spans of neighbours that one worker can prove
     /// at a time.
     pub(super) fn written(&self, wanted: impl Fn(ChunkId) -> bool) -> Result<Vec<Vec<Written>>, Error> {
-        /// Bytes of pairs in a span, unless one chunk has more: several workers share a store of large values.
-        const MOST_BYTES: u64 = 128 << 20;
-        let most = self.work().sweep_leaves();
         let journal = self.recorder.journal();
         let mut spans = Vec::new();
         for store in &self.manifest.stores {
-            let mut span: Vec<Written> = Vec::new();
-            let (mut leaves, mut bytes) = (0, 0);
-            for (offset, chunk) in (0..).zip(journal.chunks(store.first_chunk, store.chunks)?) {
-                let id = store.first_chunk + offset;
+            let mut chunks = Vec::with_capacity(store.chunks as usize);
+            for (id, chunk) in (store.first_chunk..).zip(journal.chunks(store.first_chunk, store.chunks)?) {
                 let restored = journal.restored(id)?.ok_or(Error::Invariant("a restored chunk has no record"))?;
-                let before = span.last_mut().filter(|before| before.id + 1 == id);
-                let follows = before.is_some();
-                if let Some(before) = before {
-                    before.until = Some(restored.first_key.clone());
-                }
-                if !wanted(id) {
-                    continue;
-                }
-                let full = leaves + chunk.leaves > most || bytes + restored.bytes > MOST_BYTES;
-                if !span.is_empty() && (!follows || full) {
-                    spans.push(std::mem::take(&mut span));
-                    (leaves, bytes) = (0, 0);
-                }
-                leaves += chunk.leaves;
-                bytes += restored.bytes;
-                span.push(Written { id, chunk, restored, opens_store: offset == 0, until: None });
+                chunks.push((id, chunk, restored));
             }
-            if !span.is_empty() {
-                spans.push(span);
-            }
+            spans.extend(phases::prove::spans(self.work(), chunks, &wanted));
         }
         Ok(spans)
     }

@@ -3,7 +3,7 @@
 use super::{PhaseError, Work};
 use crate::{
     iavl::{NodeKey, SpineNode, numbering},
-    model::{Restored, StoreEntry, StoreKey, Version, to_hex},
+    model::{Chunk, Restored, StoreEntry, StoreKey, Version, to_hex},
     target::{RecordRun, Target, TargetError},
 };
 
@@ -11,6 +11,8 @@ use crate::{
 pub struct Joint {
     /// Its first post-order ordinal.
     pub first_ordinal: u64,
+    /// The ordinal of its root, which is its last.
+    pub root_ordinal: u64,
     /// Its smallest key.
     pub first_key: Vec<u8>,
     /// Its largest key.
@@ -18,15 +20,20 @@ pub struct Joint {
 }
 
 impl Joint {
-    /// The joint of a chunk that begins at this ordinal.
+    /// The joint of a chunk.
     #[must_use]
-    pub fn new(first_ordinal: u64, restored: Restored) -> Joint {
-        Joint { first_ordinal, first_key: restored.first_key, last_key: restored.last_key }
+    pub fn new(chunk: &Chunk, restored: Restored) -> Joint {
+        Joint {
+            first_ordinal: chunk.first_ordinal,
+            root_ordinal: chunk.root_ordinal(),
+            first_key: restored.first_key,
+            last_key: restored.last_key,
+        }
     }
 }
 
-/// Checks what no hash covers at the joints of the chunks: keys ascend from chunk to chunk, and each spine node's key is
-/// the smallest key of its right subtree.
+/// Checks what no hash covers at the joints of the chunks: keys ascend from chunk to chunk, each spine node's key is
+/// the smallest key of its right subtree, and none has an ordinal of a chunk, whose record it would replace.
 ///
 /// # Errors
 /// In words, what is wrong with the tree.
@@ -56,12 +63,16 @@ pub fn check_joints(spine: &[SpineNode], joints: &[Joint]) -> Result<(), String>
             }
             None => return Err(format!("no chunk begins at ordinal {first}, where a right subtree begins")),
         }
+        let before = joints.partition_point(|joint| joint.first_ordinal <= node.ordinal).checked_sub(1);
+        if before.and_then(|at| joints.get(at)).is_some_and(|joint| node.ordinal <= joint.root_ordinal) {
+            return Err(format!("the inner node with ordinal {} lies within a chunk", node.ordinal));
+        }
     }
     Ok(())
 }
 
 /// Checks the joints of every store and writes its spine and root record, then brings SC into its final
-/// shape. Without SC there is nothing to do but the checks.
+/// shape. Without SC there is nothing to do but the checks. Returns the stores whose chunks were written anew for that.
 ///
 /// # Errors
 /// The source's keys are out of order, or the target could not be written.
@@ -70,7 +81,8 @@ pub fn run(
     target: &Target,
     height: Version,
     stores: &mut dyn Iterator<Item = Result<(StoreEntry, Vec<SpineNode>, Vec<Joint>), PhaseError>>,
-) -> Result<(), PhaseError> {
+) -> Result<Vec<StoreKey>, PhaseError> {
+    let mut anew = Vec::new();
     let mut tops = Vec::new();
     for store in stores {
         let (store, spine, joints) = store?;
@@ -86,16 +98,16 @@ pub fn run(
         let names: Vec<StoreKey> = tops.iter().map(|(name, _)| name.clone()).collect();
         // Before reading back, so that what is proven is what stays; before the spines, so that nothing of a store that
         // is kept aside is in the engine yet.
-        match sc.settle(&names, &|| merged(work)) {
+        anew = match sc.settle(&names, &|| merged(work)) {
             Err(TargetError::Stopped) => return Err(PhaseError::Stopped),
             settled => settled?,
-        }
+        };
         for (name, mut top) in tops {
             sc.write_records(&name, &mut top.sorted())?;
         }
         sc.sync()?;
     }
-    Ok(())
+    Ok(anew)
 }
 
 /// Asked while sorted runs are merged, every few records. Whether to stop; waits while that is not to go on.

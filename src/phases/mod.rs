@@ -8,8 +8,10 @@ pub mod conclude;
 mod error;
 pub mod history;
 pub mod join;
+mod parallel;
 mod pieces;
 pub mod prove;
+mod read_back;
 pub mod restore;
 pub mod snapshot;
 pub mod switch;
@@ -25,6 +27,7 @@ use crate::{
 };
 
 pub use error::PhaseError;
+pub(crate) use parallel::in_parallel;
 
 /// What every phase works with.
 #[derive(Clone, Copy)]
@@ -114,87 +117,10 @@ fn spans(open: Vec<(ChunkId, Chunk)>, most: u64, weight: impl Fn(&Chunk) -> u64)
     spans
 }
 
-/// Runs `work` on every item with several workers and hands each result to `done` on the calling thread, in the order
-/// they are finished. Every worker keeps one `S` from item to item: its buffers. The first error, of either, stops
-/// everybody after the unit in flight and is returned. How many work at the same time is up to the governor, at most as many as
-/// the tuning says.
-pub(crate) fn in_parallel<S: Default, T: Send, R: Send>(
-    Work { governor, tuning, .. }: Work<'_>,
-    items: Vec<T>,
-    work: impl Fn(&mut S, T, &mut dyn FnMut(R) -> bool) -> Result<(), PhaseError> + Sync,
-    mut done: impl FnMut(R) -> Result<(), PhaseError>,
-) -> Result<(), PhaseError> {
-    use std::sync::{Mutex, PoisonError, atomic::AtomicBool, atomic::Ordering, mpsc::sync_channel};
-    let workers = tuning.workers.clamp(1, items.len().max(1));
-    let crew = governor.crew();
-    let queue = Mutex::new(items.into_iter());
-    let failed = AtomicBool::new(false);
-    // As deep as there are workers: results are small, and a slow journal must hold the workers up, not fill memory.
-    let (sender, receiver) = sync_channel::<Result<R, PhaseError>>(workers);
-    std::thread::scope(|scope| {
-        for _ in 0..workers {
-            let (sender, queue, failed, work, crew) = (sender.clone(), &queue, &failed, &work, &crew);
-            scope.spawn(move || {
-                let mut buffers = S::default();
-                let queue = || queue.lock().unwrap_or_else(PoisonError::into_inner);
-                let fail = |error| {
-                    failed.store(true, Ordering::SeqCst);
-                    // Nobody listens any more only if the other side failed first.
-                    let _ = sender.send(Err(error));
-                    // Only now, or one of those who wait would say first that it was stopped.
-                    crew.dismiss();
-                };
-                while !failed.load(Ordering::SeqCst) {
-                    if queue().len() == 0 {
-                        return;
-                    }
-                    let Ok(_seat) = governor.seat() else { return fail(PhaseError::Stopped) };
-                    let Some(item) = queue().next() else { return };
-                    let mut report = |result| {
-                        crew.hand_over();
-                        sender.send(Ok(result)).is_ok() && !failed.load(Ordering::SeqCst)
-                    };
-                    if let Err(error) = work(&mut buffers, item, &mut report) {
-                        return fail(error);
-                    }
-                }
-            });
-        }
-        drop(sender);
-        let mut outcome = Ok(());
-        for result in receiver {
-            let result = match (&outcome, result) {
-                (Ok(()), result) => result.and_then(|result| done(result).inspect(|()| crew.recorded())),
-                // What else was in flight when the first error came is finished work: it is recorded, not lost, unless
-                // recording is what failed.
-                (Err(PhaseError::Record(_)), _) | (Err(_), Err(_)) => continue,
-                (Err(_), Ok(result)) => done(result).inspect(|()| crew.recorded()),
-            };
-            if let Err(error) = result {
-                failed.store(true, Ordering::SeqCst);
-                if outcome.is_ok() {
-                    outcome = Err(error);
-                }
-                crew.dismiss();
-            }
-        }
-        outcome
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        governor::Limits,
-        model::{Hash, Version},
-        progress::Stop,
-    };
-
-    fn work<'a>(governor: &'a Governor, progress: &'a Progress) -> Work<'a> {
-        static EMPTY: Manifest = Manifest { stores: Vec::new(), timestamp: None };
-        Work { manifest: &EMPTY, progress, governor, tuning: Tuning { workers: 2, ..Tuning::default() } }
-    }
+    use crate::model::{Hash, Version};
 
     fn chunk(store: u32, leaves: u64) -> Chunk {
         Chunk { store, version: Version(1), nonce: Some(1), hash: Hash::EMPTY, height: 0, leaves, first_ordinal: 0 }
@@ -209,59 +135,5 @@ mod tests {
             .map(|span| span.into_iter().map(|(id, _)| id).collect())
             .collect();
         assert_eq!(ids, [vec![0, 1], vec![2], vec![3], vec![5, 6], vec![7]]);
-    }
-
-    #[test]
-    fn an_error_of_one_worker_stops_all_and_is_returned_after_finished_work_is_recorded() {
-        let mut recorded = 0;
-        let (governor, progress) = (Governor::new(Stop::default()), Progress::default());
-        let outcome = in_parallel(
-            work(&governor, &progress),
-            (0..1000).collect(),
-            |(): &mut (), item: u32, report| {
-                if item == 40 {
-                    return Err(PhaseError::Stopped);
-                }
-                report(item);
-                Ok(())
-            },
-            |_| {
-                recorded += 1;
-                Ok(())
-            },
-        );
-        assert!(matches!(outcome, Err(PhaseError::Stopped)));
-        assert!((40..1000).contains(&recorded), "{recorded}");
-    }
-
-    #[test]
-    fn an_error_ends_a_phase_that_is_paused() {
-        for fails_where in ["at work", "recording"] {
-            let (governor, progress) = (Governor::new(Stop::default()), Progress::default());
-            let both = std::sync::Barrier::new(2);
-            let error = || PhaseError::Refused("broken".to_owned());
-            let outcome = in_parallel(
-                work(&governor, &progress),
-                vec![0, 1],
-                |(): &mut (), item: u32, report| {
-                    both.wait();
-                    if item == 0 {
-                        // Parked in the middle of a span while the other one fails.
-                        governor.set(Limits { paused: Some("by the test".to_owned()), ..Limits::default() });
-                        return work(&governor, &progress).turn().map(|()| unreachable!("nobody resumes"));
-                    }
-                    while governor.standing().wait.is_none() {
-                        std::thread::yield_now();
-                    }
-                    if fails_where == "at work" {
-                        return Err(error());
-                    }
-                    report(());
-                    Ok(())
-                },
-                |()| Err(error()),
-            );
-            assert!(matches!(outcome, Err(PhaseError::Refused(_))), "{fails_where}: {outcome:?}");
-        }
     }
 }

@@ -23,6 +23,45 @@ pub struct Written {
     pub until: Option<Vec<u8>>,
 }
 
+/// Cuts a store's chunks as they were written, all of them and ascending, into spans of neighbours that one worker can prove at
+/// a time; those only that `wanted` picks.
+#[must_use]
+pub fn spans(
+    work: Work<'_>,
+    chunks: Vec<(ChunkId, Chunk, Restored)>,
+    wanted: impl Fn(ChunkId) -> bool,
+) -> Vec<Vec<Written>> {
+    /// Bytes of pairs in a span, unless one chunk has more: several workers share a store of large values.
+    const MOST_BYTES: u64 = 128 << 20;
+    let most = work.sweep_leaves();
+    let opens_store = chunks.first().map(|(id, ..)| *id);
+    let mut spans = Vec::new();
+    let mut span: Vec<Written> = Vec::new();
+    let (mut leaves, mut bytes) = (0, 0);
+    for (id, chunk, restored) in chunks {
+        let before = span.last_mut().filter(|before| before.id + 1 == id);
+        let follows = before.is_some();
+        if let Some(before) = before {
+            before.until = Some(restored.first_key.clone());
+        }
+        if !wanted(id) {
+            continue;
+        }
+        let full = leaves + chunk.leaves > most || bytes + restored.bytes > MOST_BYTES;
+        if !span.is_empty() && (!follows || full) {
+            spans.push(std::mem::take(&mut span));
+            (leaves, bytes) = (0, 0);
+        }
+        leaves += chunk.leaves;
+        bytes += restored.bytes;
+        span.push(Written { id, chunk, restored, opens_store: opens_store == Some(id), until: None });
+    }
+    if !span.is_empty() {
+        spans.push(span);
+    }
+    spans
+}
+
 /// What was found wrong with a chunk.
 #[derive(Debug)]
 pub struct Damage {
@@ -52,6 +91,9 @@ pub fn run(
     mut written: Vec<Vec<Written>>,
     done: &mut dyn FnMut(Vec<ChunkId>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
+    if written.is_empty() {
+        return Ok(());
+    }
     let weight = |written: &Written| written.restored.bytes + written.chunk.leaves * LEAF_BYTES as u64;
     largest_first(&mut written, |span| span.iter().map(weight).sum());
     in_parallel(
@@ -96,17 +138,10 @@ pub fn check(
 ) -> Result<(), PhaseError> {
     let Some(first) = span.first() else { return Ok(()) };
     let store = work.store(&first.chunk)?.name.clone();
-    let suspicion = sweep(target, &store, span, buffers)?;
+    let trees = Trees::sweep(target, &store, span, buffers)?;
     for (nth, written) in span.iter().enumerate() {
         work.turn()?;
-        let what = match &suspicion {
-            Suspicion::None => None,
-            Suspicion::All => check_tree(work, target, &store, written)?,
-            // Asked for one by one, the records of a chunk may well be right: then it is one too many that is wrong.
-            Suspicion::One(suspect, why) => {
-                check_tree(work, target, &store, written)?.or_else(|| (*suspect == nth).then(|| format!("SC: {why}")))
-            }
-        };
+        let what = trees.wrong(work, target, &store, nth, written)?;
         let what = match what {
             Some(what) => Some(what),
             None => check_pairs(target, &store, at, written)?,
@@ -117,27 +152,63 @@ pub fn check(
     Ok(())
 }
 
-/// What a sweep over a span leaves to be looked at closely.
-enum Suspicion {
-    None,
-    All,
+/// What a sweep over a span's trees leaves to be looked at closely.
+pub(super) enum Trees {
+    /// They are proven.
+    Proven,
+    /// Nothing is known.
+    Unknown,
     /// At least one chunk is damaged, and it is this one if no other is.
-    One(usize, String),
+    Suspect(usize, String),
 }
 
-fn sweep(target: &Target, store: &StoreKey, span: &[Written], buffers: &mut Sweep) -> Result<Suspicion, PhaseError> {
-    let Some(sc) = &target.sc else { return Ok(Suspicion::None) };
-    let chunks: Vec<Chunk> = span.iter().map(|written| written.chunk.clone()).collect();
-    let mut records = sc.records(store)?;
-    match buffers.prove(&mut *records, &chunks) {
-        Ok(Swept::Proven) => Ok(Suspicion::None),
-        Ok(Swept::Scattered) => Ok(Suspicion::All),
-        Err(ProveError::Read(error)) if !error.corrupt => Err(TargetError::Read(error).into()),
-        Err(why) => {
-            let suspect = why.at().and_then(|at| numbering::ordinal(at.key()?.nonce)).map_or(0, |ordinal| {
-                chunks.partition_point(|chunk| chunk.root_ordinal() < ordinal).min(chunks.len().saturating_sub(1))
-            });
-            Ok(Suspicion::One(suspect, why.to_string()))
+impl Trees {
+    /// Reads the trees of a span back in one walk, if they lie so.
+    ///
+    /// # Errors
+    /// SC could not be read for a reason that another try may not meet.
+    pub(super) fn sweep(
+        target: &Target,
+        store: &StoreKey,
+        span: &[Written],
+        buffers: &mut Sweep,
+    ) -> Result<Trees, PhaseError> {
+        let Some(sc) = &target.sc else { return Ok(Trees::Proven) };
+        let chunks: Vec<Chunk> = span.iter().map(|written| written.chunk.clone()).collect();
+        let mut records = sc.records(store)?;
+        match buffers.prove(&mut *records, &chunks) {
+            Ok(Swept::Proven) => Ok(Trees::Proven),
+            Ok(Swept::Scattered) => Ok(Trees::Unknown),
+            Err(ProveError::Read(error)) if !error.corrupt => Err(TargetError::Read(error).into()),
+            Err(why) => {
+                let suspect = why.at().and_then(|at| numbering::ordinal(at.key()?.nonce)).map_or(0, |ordinal| {
+                    chunks.partition_point(|chunk| chunk.root_ordinal() < ordinal).min(chunks.len().saturating_sub(1))
+                });
+                Ok(Trees::Suspect(suspect, why.to_string()))
+            }
+        }
+    }
+
+    /// What is wrong with the tree of the span's n-th chunk.
+    ///
+    /// # Errors
+    /// SC could not be read for a reason that another try may not meet.
+    pub(super) fn wrong(
+        &self,
+        work: Work<'_>,
+        target: &Target,
+        store: &StoreKey,
+        nth: usize,
+        written: &Written,
+    ) -> Result<Option<String>, PhaseError> {
+        match self {
+            Trees::Proven => Ok(None),
+            Trees::Unknown => check_tree(work, target, store, written),
+            // Asked for one by one, the records of a chunk may well be right: then it is one too many that is wrong.
+            Trees::Suspect(suspect, why) => {
+                Ok(check_tree(work, target, store, written)?
+                    .or_else(|| (*suspect == nth).then(|| format!("SC: {why}"))))
+            }
         }
     }
 }
@@ -177,7 +248,11 @@ fn check_tree(
     }
 }
 
-fn check_pairs(
+/// What is wrong with the pairs of a chunk. `at` is as in [`check`].
+///
+/// # Errors
+/// SS could not be read for a reason that another try may not meet.
+pub(super) fn check_pairs(
     target: &Target,
     store: &StoreKey,
     at: (Version, Version),

@@ -1,8 +1,8 @@
 //! Restoring: chunks are read from store/v1, proven, and made durable in SC and SS, by several workers in any order.
 
-use super::{PhaseError, Span, Work, in_parallel, largest_first, pieces::Pieces, spans};
+use super::{PhaseError, Span, Work, largest_first, parallel::in_parallel_growing, pieces::Pieces, read_back, spans};
 use crate::{
-    iavl::{Access, Claim, Fit, Forest, NodeReader, Proof, ProvenNode, prove_in_pieces},
+    iavl::{Access, Claim, Fit, Forest, NodeReader, Proof, ProvenNode, Sweep, prove_in_pieces},
     model::{Chunk, ChunkId, Digest, RecordDigest, Restored, StoreKey, Version},
     progress::raise,
     source::Source,
@@ -29,33 +29,45 @@ const FIRST_GUESS: u64 = 500;
 /// Names the stream that chunk digests are taken over.
 pub(super) const SS_DIGEST: &str = "storeshift 2026 chunk of SS pairs";
 
+/// From where to where.
+#[derive(Clone, Copy)]
+pub struct Route<'a> {
+    /// Where chunks are read.
+    pub source: &'a dyn Source,
+    /// Where they are written.
+    pub target: &'a Target,
+    /// The snapshot's version.
+    pub height: Version,
+}
+
 /// Restores the open chunks and hands what is durable to `done`, several chunks at a time.
 ///
 /// Workers write files beside the engines; the calling thread has the engines take them over, which waits for the disk,
 /// and then calls `done`.
 ///
+/// Once there is nothing left to be restored, workers read back what has its final shape already: the stores that fit a worker's
+/// memory, so that nobody waits for the last ones. Their good chunks are added to `proven`; the others are left to [`super::prove::run`].
+///
 /// # Errors
-/// The first failure; everything handed to `done` before stays true.
+/// The first failure; everything handed to `done` before stays true, and `proven` too.
 pub fn run(
     work: Work<'_>,
-    source: &dyn Source,
-    target: &Target,
-    height: Version,
+    route: Route<'_>,
     large: &Large,
     open: Vec<(ChunkId, Chunk)>,
+    proven: &mut Vec<ChunkId>,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
-    run_or_repair(work, source, target, height, Some(large), open, done)
+    run_or_repair(work, route, Some(large), open, proven, done)
 }
 
 /// With `large` chunks are restored, without they are written again.
 fn run_or_repair(
     work: Work<'_>,
-    source: &dyn Source,
-    target: &Target,
-    height: Version,
+    route: Route<'_>,
     large: Option<&Large>,
     open: Vec<(ChunkId, Chunk)>,
+    proven: &mut Vec<ChunkId>,
     done: &mut dyn FnMut(Vec<(ChunkId, Restored)>) -> Result<(), PhaseError>,
 ) -> Result<(), PhaseError> {
     let leaf_bytes = LeafBytes::new(work.manifest.stores.len());
@@ -64,24 +76,62 @@ fn run_or_repair(
     let weight = |chunk: &Chunk| if is_large(chunk) { SPAN_LEAVES / SPAN_CHUNKS } else { chunk.leaves };
     let mut spans = spans(open, SPAN_LEAVES, weight);
     largest_first(&mut spans, |span| span.iter().map(|(_, chunk)| weight(chunk)).sum());
-    in_parallel(
+    in_parallel_growing(
         work,
-        spans,
-        |buffers: &mut Buffers, span: Span, report| {
-            let large = span.first().is_some_and(|(_, chunk)| is_large(chunk));
-            let mut span = SpanWork::new(work, source, target, height, &span, repair, &leaf_bytes)?;
-            if large { span.restore_in_turn(buffers, report) } else { span.restore(buffers, report) }
-        },
-        |loaded: Loaded<'_>| {
-            let began = Instant::now();
-            // Rule 1: only after this may the chunks be recorded.
-            for landing in loaded.landings {
-                landing()?;
+        spans.into_iter().map(Item::Restore).collect(),
+        |buffers: &mut Buffers, item, report| match item {
+            Item::Restore(span) => {
+                let mut report = |loaded| report(Made::Loaded(loaded));
+                let large = span.first().is_some_and(|(_, chunk)| is_large(chunk));
+                let mut span = SpanWork::new(work, route, &span, repair, &leaf_bytes)?;
+                if large { span.restore_in_turn(buffers, &mut report) } else { span.restore(buffers, &mut report) }
             }
-            tracing::debug!(chunks = loaded.chunks.len(), landing = ?began.elapsed(), "durable");
-            done(loaded.chunks)
+            Item::ReadBack(part) => {
+                // It comes after all that is to be restored, and has the worker's share of memory for itself.
+                (buffers.forest, buffers.records) = Default::default();
+                report(Made::ReadBack(read_back::carry_out(
+                    work,
+                    route.target,
+                    route.height,
+                    part,
+                    &mut buffers.sweep,
+                )?));
+                Ok(())
+            }
+        },
+        |made: Made<'_>| match made {
+            Made::Loaded(loaded) => {
+                let began = Instant::now();
+                // Rule 1: only after this may the chunks be recorded.
+                for landing in loaded.landings {
+                    landing()?;
+                }
+                tracing::debug!(chunks = loaded.chunks.len(), landing = ?began.elapsed(), "durable");
+                let written = loaded.chunks.iter().zip(loaded.whole);
+                let written = written.map(|((id, restored), chunk)| (*id, chunk, restored.clone())).collect();
+                let next = read_back::begin(work, written);
+                done(loaded.chunks)?;
+                Ok(next.into_iter().map(Item::ReadBack).collect())
+            }
+            Made::ReadBack(read_back::Outcome::Next(parts)) => Ok(parts.into_iter().map(Item::ReadBack).collect()),
+            Made::ReadBack(read_back::Outcome::Proven(chunks)) => {
+                proven.extend(chunks);
+                Ok(Vec::new())
+            }
         },
     )
+}
+
+/// What a worker is given.
+enum Item {
+    Restore(Span),
+    ReadBack(read_back::Part),
+}
+
+/// What it makes of it.
+enum Made<'a> {
+    Loaded(Loaded<'a>),
+    ReadBack(read_back::Outcome),
 }
 
 /// What a worker keeps from span to span.
@@ -89,6 +139,7 @@ fn run_or_repair(
 struct Buffers {
     forest: Forest,
     records: RecordRun,
+    sweep: Sweep,
 }
 
 /// The stores of large values, by number. Their chunks are of so few leaves that they have about a MiB.
@@ -147,13 +198,13 @@ impl LeafBytes {
 struct Loaded<'a> {
     landings: Vec<Landing<'a>>,
     chunks: Vec<(ChunkId, Restored)>,
+    /// The same as they are in the snapshot, if they are all of a store and so in their final shape.
+    whole: Vec<Chunk>,
 }
 
 struct SpanWork<'w, 'a> {
     work: Work<'w>,
-    source: &'a dyn Source,
-    target: &'a Target,
-    height: Version,
+    route: Route<'a>,
     chunks: &'w [(ChunkId, Chunk)],
     store: StoreKey,
     store_chunks: u64,
@@ -168,9 +219,7 @@ struct SpanWork<'w, 'a> {
 impl<'w, 'a> SpanWork<'w, 'a> {
     fn new(
         work: Work<'w>,
-        source: &'a dyn Source,
-        target: &'a Target,
-        height: Version,
+        route: Route<'a>,
         chunks: &'w [(ChunkId, Chunk)],
         repair: bool,
         leaf_bytes: &'w LeafBytes,
@@ -180,23 +229,11 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         let (store, store_chunks) = (entry.name.clone(), entry.chunks);
         let store_index = first.store as usize;
         let digest = RecordDigest::new(SS_DIGEST);
-        Ok(SpanWork {
-            work,
-            source,
-            target,
-            height,
-            chunks,
-            store,
-            store_chunks,
-            repair,
-            store_index,
-            leaf_bytes,
-            digest,
-        })
+        Ok(SpanWork { work, route, chunks, store, store_chunks, repair, store_index, leaf_bytes, digest })
     }
 
     fn restore(&mut self, buffers: &mut Buffers, report: &mut dyn FnMut(Loaded<'a>) -> bool) -> Result<(), PhaseError> {
-        let mut nodes = self.source.nodes(&self.store, Access::Runs);
+        let mut nodes = self.route.source.nodes(&self.store, Access::Runs);
         let mut rest = self.chunks;
         while let Some(one) = rest.first() {
             self.work.turn()?;
@@ -206,7 +243,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             let began = Instant::now();
             let Buffers { forest, .. } = buffers;
             let fit = forest.read(&mut nodes, &claims, self.work.gulp_bytes());
-            let fit = fit.map_err(|why| PhaseError::unproven(&self.store, self.height, why))?;
+            let fit = fit.map_err(|why| PhaseError::unproven(&self.store, self.route.height, why))?;
             tracing::debug!(store = %self.store, leaves, bytes = forest.bytes(), ?fit, reading = ?began.elapsed(), "proven");
             let loaded = match fit {
                 Fit::Whole => {
@@ -247,7 +284,9 @@ impl<'w, 'a> SpanWork<'w, 'a> {
 
     /// Writes the chunks that are in memory.
     fn load(&mut self, forest: &Forest, chunks: &[(ChunkId, Chunk)]) -> Result<Loaded<'a>, PhaseError> {
-        let mut loaded = Loaded { landings: Vec::new(), chunks: Vec::with_capacity(chunks.len()) };
+        let is_whole = !self.repair && chunks.len() as u64 == self.store_chunks;
+        let whole = if is_whole { chunks.iter().map(|(_, chunk)| chunk.clone()).collect() } else { Vec::new() };
+        let mut loaded = Loaded { landings: Vec::new(), chunks: Vec::with_capacity(chunks.len()), whole };
         let mut pairs = self.loader()?;
         for (tree, ((id, chunk), proof)) in chunks.iter().zip(forest.proofs()).enumerate() {
             let mut bytes = 0;
@@ -260,16 +299,15 @@ impl<'w, 'a> SpanWork<'w, 'a> {
                 }
             }
             let digest = self.digest.take();
-            loaded.chunks.push((*id, restored(chunk, proof, bytes, self.target.ss.is_some().then_some(digest))?));
+            loaded.chunks.push((*id, restored(chunk, proof, bytes, self.route.target.ss.is_some().then_some(digest))?));
         }
         if let Some(pairs) = pairs {
             loaded.landings.push(pairs.finish()?);
         }
-        if let Some(sc) = &self.target.sc {
+        if let Some(sc) = &self.route.target.sc {
             let ordinals: Vec<u64> = chunks.iter().map(|(_, chunk)| chunk.first_ordinal).collect();
             let mut records = forest.records(&ordinals).ok_or(NO_NONCE)?;
-            let whole = self.repair || chunks.len() as u64 == self.store_chunks;
-            loaded.landings.push(sc.load(&self.store, &mut records, whole)?);
+            loaded.landings.push(sc.load(&self.store, &mut records, self.repair || is_whole)?);
         }
         Ok(loaded)
     }
@@ -281,7 +319,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         buffers: &mut Buffers,
         report: &mut dyn FnMut(Loaded<'a>) -> bool,
     ) -> Result<(), PhaseError> {
-        let mut nodes = self.source.nodes(&self.store, Access::Runs);
+        let mut nodes = self.route.source.nodes(&self.store, Access::Runs);
         let mut rest = self.chunks;
         while !rest.is_empty() {
             self.work.turn()?;
@@ -317,7 +355,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         let pairs = self.loader()?;
         buffers.records.clear();
         let mut pieces = Pieces {
-            sc: self.target.sc.as_deref(),
+            sc: self.route.target.sc.as_deref(),
             store: &self.store,
             most: budget,
             whole: self.repair,
@@ -336,11 +374,11 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             let proof = prove_in_pieces(&mut buffers.forest, nodes, Claim::of(chunk), expected, budget, &mut take);
             let proof = match (proof, pieces.failed.take()) {
                 (_, Some(error)) => return Err(error),
-                (Err(why), None) => return Err(PhaseError::unproven(&self.store, self.height, why)),
+                (Err(why), None) => return Err(PhaseError::unproven(&self.store, self.route.height, why)),
                 (Ok(proof), None) => proof,
             };
             let (bytes, digest) = pieces.end();
-            loaded.push((*id, restored(chunk, &proof, bytes, self.target.ss.is_some().then_some(digest))?));
+            loaded.push((*id, restored(chunk, &proof, bytes, self.route.target.ss.is_some().then_some(digest))?));
             expected = 0;
             gathered += bytes;
             if gathered >= enough {
@@ -348,18 +386,18 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             }
         }
         let landings = pieces.finish(loaded.len() as u64 == self.store_chunks)?;
-        Ok(Loaded { landings, chunks: loaded })
+        Ok(Loaded { landings, chunks: loaded, whole: Vec::new() })
     }
 
     /// Says what was read and written.
     fn count(&self, loaded: &Loaded<'_>, leaves: u64) {
         raise(&self.work.progress.pairs_read, leaves);
         let pairs = loaded.chunks.iter().map(|(_, restored)| restored.bytes).sum();
-        self.work.spend_chunks(self.target, 1, pairs, leaves);
+        self.work.spend_chunks(self.route.target, 1, pairs, leaves);
     }
 
     fn loader(&self) -> Result<Option<Box<dyn PairLoader<'a> + 'a>>, PhaseError> {
-        Ok(self.target.ss.as_deref().map(|ss| ss.loader(&self.store, self.height)).transpose()?)
+        Ok(self.route.target.ss.as_deref().map(|ss| ss.loader(&self.store, self.route.height)).transpose()?)
     }
 }
 
@@ -377,17 +415,10 @@ pub(super) const NO_NONCE: PhaseError = PhaseError::Bug("a nonce does not fit al
 ///
 /// # Errors
 /// As [`run`].
-pub fn redo(
-    work: Work<'_>,
-    source: &dyn Source,
-    target: &Target,
-    height: Version,
-    id: ChunkId,
-    chunk: &Chunk,
-) -> Result<Restored, PhaseError> {
+pub fn redo(work: Work<'_>, route: Route<'_>, id: ChunkId, chunk: &Chunk) -> Result<Restored, PhaseError> {
     let mut redone = None;
     let open = vec![(id, chunk.clone())];
-    run_or_repair(work, source, target, height, None, open, &mut |mut restored| {
+    run_or_repair(work, route, None, open, &mut Vec::new(), &mut |mut restored| {
         redone = restored.pop();
         Ok(())
     })?;

@@ -245,8 +245,8 @@ impl Commitment for MemoryCommitment {
         Ok(())
     }
 
-    fn settle(&self, _: &[StoreKey], _: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
-        Ok(())
+    fn settle(&self, _: &[StoreKey], _: &(dyn Fn() -> bool + Sync)) -> Result<Vec<StoreKey>, TargetError> {
+        Ok(Vec::new())
     }
 }
 

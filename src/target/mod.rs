@@ -101,12 +101,12 @@ pub trait Commitment: Send + Sync {
     fn sync(&self) -> Result<(), TargetError>;
 
     /// Brings the stores into their final shape after bulk loading, so that no compaction is left to whoever opens the
-    /// database next. Repeatable: what a crash or a stop cut off is gone on with.
+    /// database next. Repeatable: what a crash or a stop cut off is gone on with. Returns the stores whose records it wrote anew.
     ///
     /// # Errors
     /// [`TargetError::Stopped`] when `stop` says so between two records; or the engine could not be written. The data is
     /// as it was.
-    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError>;
+    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<StoreKey>, TargetError>;
 
     /// Moves everything from the engine's log into its tables: older releases read those, but not always the log.
     ///

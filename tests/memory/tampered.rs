@@ -12,9 +12,9 @@ use crate::{
 use std::{collections::BTreeSet, sync::Arc};
 use storeshift::{
     Error, Kind,
-    iavl::{Node, NodeKey},
+    iavl::{Node, NodeKey, SpineNode},
     machine::Phase,
-    model::{StoreKey, Version},
+    model::{Hash, StoreKey, Version},
     phases::join::{Joint, check_joints},
     plan::{At, Plan},
     source::{MemoryEngine, Rootmulti},
@@ -236,6 +236,7 @@ fn a_source_with_a_wrong_inner_key_anywhere_is_refused_though_no_hash_covers_it(
 fn chunks_that_do_not_follow_each_other_do_not_join() {
     let joint = |first_ordinal: u64, first: &str, last: &str| Joint {
         first_ordinal,
+        root_ordinal: first_ordinal + 4,
         first_key: first.as_bytes().to_vec(),
         last_key: last.as_bytes().to_vec(),
     };
@@ -247,4 +248,28 @@ fn chunks_that_do_not_follow_each_other_do_not_join() {
     ] {
         check_joints(&[], &joints).unwrap_err();
     }
+}
+
+#[test]
+fn an_inner_node_above_the_chunks_with_an_ordinal_of_a_chunk_does_not_join() {
+    let joint = |first_ordinal: u64, key: &str| {
+        let (first_key, last_key) = (key.as_bytes().to_vec(), format!("{key}z").into_bytes());
+        Joint { first_ordinal, root_ordinal: first_ordinal + 4, first_key, last_key }
+    };
+    let joints = [joint(0, "a"), joint(5, "b")];
+    let version = Version(1);
+    let node = |ordinal: u64, right_size: u64| SpineNode {
+        ordinal,
+        version,
+        height: 3,
+        size: 6,
+        key: b"b".to_vec(),
+        hash: Hash::EMPTY,
+        left_version: version,
+        right_version: version,
+        right_size,
+    };
+    check_joints(&[node(10, 3)], &joints).unwrap();
+    let why = check_joints(&[node(8, 2)], &joints).unwrap_err();
+    assert!(why.contains("within a chunk"), "{why}");
 }

@@ -8,15 +8,15 @@ use crate::{
     support::{job::World, stores::Chain, tuning::tiny},
 };
 use faulty::{Dropping, Reads, Says, Sc, Ss, V1};
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use storeshift::{
     Error, Kind, Migrator,
     iavl::{Node, NodeKey, SpineNode},
     journal::{Journal, Writes},
-    machine::Event,
+    machine::{Event, Phase},
     migrator::verify::Findings,
     model::{Change, Chunk, CommitInfo, Hash, StoreChanges, StoreKey, Verdict, Version},
-    plan::{At, Parts, Plan},
+    plan::{At, Parts, Plan, Tuning},
     root_store::{ChangeSet, Options, RootStore, V2Layout},
     source::Rootmulti,
     target::{
@@ -39,11 +39,17 @@ struct Job {
 impl Job {
     /// Of a snapshot at this version, and the versions after it.
     fn new(height: u64, parts: Parts, switch: bool) -> Job {
+        let mut job = Job::born(height, parts, tiny(1));
+        job.world.tuning.switch = switch;
+        job.world.open(&Outage::never()).unwrap().run().unwrap();
+        job
+    }
+
+    /// One that has not begun.
+    fn born(height: u64, parts: Parts, tuning: Tuning) -> Job {
         let chain = chain(&STORES, TIP, 4);
         let plan = Plan { at: At::Version(Version(height)), parts, chunk_leaves: 4, ..Plan::new() };
-        let mut world = World::new(Arc::new(Rootmulti::new(chain.engine.clone())), plan, tiny(1));
-        world.tuning.switch = switch;
-        world.open(&Outage::never()).unwrap().run().unwrap();
+        let world = World::new(Arc::new(Rootmulti::new(chain.engine.clone())), plan, tuning);
         Job { world, chain, reads: Reads::default(), dropping: Dropping::Drops }
     }
 
@@ -101,6 +107,11 @@ impl Job {
         let findings = self.open().verify(true, false).unwrap();
         assert!(findings.is_sound(), "{what}: {}", told(&findings));
     }
+}
+
+/// Memory for a whole store in each worker.
+fn roomy(workers: usize) -> Tuning {
+    Tuning { memory: workers << 20, ..tiny(workers) }
 }
 
 fn told(findings: &Findings) -> String {
@@ -281,11 +292,9 @@ fn a_repair_that_a_read_cuts_off_anywhere_is_taken_up_again_and_ends_with_the_sa
 
 #[test]
 fn a_run_that_a_read_cuts_off_anywhere_goes_on_from_there_to_the_same_target() {
-    for (parts, height) in [(Parts::Both, 3), (Parts::Both, TIP), (Parts::Ss, 3), (Parts::Sc, 3)] {
-        let chain = chain(&STORES, TIP, 4);
-        let plan = Plan { at: At::Version(Version(height)), parts, chunk_leaves: 4, ..Plan::new() };
-        let world = World::new(Arc::new(Rootmulti::new(chain.engine.clone())), plan, tiny(1));
-        let born = Job { world, chain, reads: Reads::default(), dropping: Dropping::Drops };
+    let cases = [(Parts::Both, 3), (Parts::Both, TIP), (Parts::Ss, 3), (Parts::Sc, 3)];
+    for ((parts, height), tuning) in cases.iter().flat_map(|case| [(*case, tiny(1)), (*case, roomy(1))]) {
+        let born = Job::born(height, parts, tuning);
         let whole = born.fork();
         whole.open().run().unwrap();
         for reads in (0..).step_by(3) {
@@ -309,6 +318,57 @@ fn a_run_that_a_read_cuts_off_anywhere_goes_on_from_there_to_the_same_target() {
             assert!(job.data() == whole.data(), "{what}: another target");
         }
     }
+}
+
+#[test]
+fn stores_that_fit_a_worker_are_read_back_once_and_before_they_are_joined() {
+    for workers in [1, 2] {
+        let job = Job::born(TIP, Parts::Both, roomy(workers));
+        job.open().run().unwrap();
+        let mut walks = job.reads.walks();
+        walks.sort();
+        assert_eq!(walks, STORES.map(|store| (store.into(), false)), "{workers} workers");
+        job.is_sound("read back early");
+    }
+}
+
+#[test]
+fn a_store_that_is_written_anew_after_it_was_read_back_is_read_again() {
+    let job = Job::born(TIP, Parts::Both, roomy(2));
+    job.reads.damage_when_settled("gov");
+    let mut opened = job.open();
+    let ended = opened.run();
+    assert!(matches!(&ended, Err(Error::Halted(Verdict::Chunk { store, .. })) if store.as_str() == "gov"), "{ended:?}");
+    let Phase::Halted { from, .. } = &opened.recorder().state().phase else { unreachable!() };
+    let Phase::Restoring { joined: true, proven, .. } = from.as_ref() else { panic!("{from:?}") };
+    let of_gov = opened.recorder().journal().manifest().unwrap().stores[1].clone();
+    assert!((0..of_gov.first_chunk).all(|id| proven.contains(id)), "what was not written anew counts");
+    let ids = of_gov.first_chunk..of_gov.first_chunk + of_gov.chunks;
+    assert!(ids.clone().count() > 0 && !ids.clone().any(|id| proven.contains(id)));
+    // What was counted as proven and does not count any more was taken back.
+    let leaves = |ids: Range<u64>| -> u64 {
+        opened
+            .recorder()
+            .journal()
+            .chunks(ids.start, ids.end - ids.start)
+            .unwrap()
+            .iter()
+            .map(|chunk| chunk.leaves)
+            .sum()
+    };
+    assert_eq!(opened.counts().pairs_proven, leaves(0..of_gov.first_chunk));
+}
+
+#[test]
+fn what_does_not_prove_when_it_is_read_back_early_is_a_verdict_once_all_is_joined() {
+    let job = Job::born(TIP, Parts::Both, roomy(2));
+    job.reads.damage("gov");
+    let mut opened = job.open();
+    let ended = opened.run();
+    assert!(matches!(&ended, Err(Error::Halted(Verdict::Chunk { store, .. })) if store.as_str() == "gov"), "{ended:?}");
+    let Phase::Halted { from, .. } = &opened.recorder().state().phase else { unreachable!() };
+    assert!(matches!(from.as_ref(), Phase::Restoring { joined: true, .. }), "{from:?}");
+    assert!(job.reads.walks().contains(&("gov".into(), false)), "it was read before");
 }
 
 #[test]

@@ -79,8 +79,10 @@ impl RocksCommitment {
         self.db.ingest_external_file_opts(&ingest, tables).map_err(self.error("take over sorted tables"))
     }
 
-    /// Merges what was taken over twice: work that was done again after a crash, and repaired chunks.
-    pub(super) fn compact_overlaps(&self, stores: &[StoreKey]) -> Result<(), TargetError> {
+    /// Merges what was taken over twice: work that was done again after a crash, and repaired chunks. Returns the stores where
+    /// there was any.
+    pub(super) fn compact_overlaps(&self, stores: &[StoreKey]) -> Result<Vec<StoreKey>, TargetError> {
+        let mut compacted = Vec::new();
         let files = self.db.live_files().map_err(self.error("list files"))?;
         for store in stores {
             let prefix = RocksCommitment::node_prefix(store);
@@ -95,9 +97,10 @@ impl RocksCommitment {
             let files_above = of_store.iter().filter(|file| file.level < bottom).count();
             if above > bytes(&|_| true) / 8 || files_above > MOST_FILES_ABOVE {
                 self.db.compact_range(Some(prefix.as_slice()), after_prefix(&prefix).as_deref());
+                compacted.push(store.clone());
             }
         }
-        Ok(())
+        Ok(compacted)
     }
 }
 

@@ -272,7 +272,8 @@ impl Commitment for RocksCommitment {
         self.db.delete_file_in_range(prefix, end).map_err(self.error("drop files"))
     }
 
-    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
+    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<StoreKey>, TargetError> {
+        let mut anew = Vec::new();
         let bounds = self.first_keys(stores)?;
         // One store after the other, all hands on each: so the disk never holds more than one of them twice.
         for store in stores {
@@ -293,7 +294,9 @@ impl Commitment for RocksCommitment {
                 hands.into_iter().try_for_each(|hand| hand.join().unwrap_or(Err(TargetError::Stopped)))
             })?;
             self.runs.remove(store)?;
+            anew.push(store.clone());
         }
-        self.compact_overlaps(stores)
+        anew.extend(self.compact_overlaps(stores)?);
+        Ok(anew)
     }
 }

@@ -254,7 +254,7 @@ impl Commitment for Sc {
         Ok(())
     }
 
-    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
+    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<StoreKey>, TargetError> {
         self.inner.settle(stores, stop)
     }
 

@@ -43,6 +43,11 @@ struct Armed {
     lasts: bool,
     failed: u64,
     damaged: BTreeSet<StoreKey>,
+    /// The stores whose records were walked through, and whether SC had been settled before.
+    walks: Vec<(StoreKey, bool)>,
+    settled: bool,
+    /// What settling damages, and says to have written anew.
+    settling: Option<StoreKey>,
 }
 
 /// Asked at each read, of whatever, whether it happens.
@@ -62,6 +67,16 @@ impl Reads {
     /// Damages whatever lies in the files of a store.
     pub fn damage(&self, store: &str) {
         self.armed().damaged.insert(store.into());
+    }
+
+    /// Has a store written anew when SC is settled, and so badly that it cannot be read from then on.
+    pub fn damage_when_settled(&self, store: &str) {
+        self.armed().settling = Some(store.into());
+    }
+
+    /// The stores whose records in SC were walked through, and whether it was settled before.
+    pub fn walks(&self) -> Vec<(StoreKey, bool)> {
+        self.armed().walks.clone()
     }
 
     /// Reads that failed since.
@@ -146,6 +161,9 @@ impl Commitment for Sc {
     }
 
     fn records(&self, store: &StoreKey) -> Result<Box<dyn RecordWalk + Send + '_>, TargetError> {
+        let mut armed = self.1.armed();
+        let settled = armed.settled;
+        armed.walks.push((store.clone(), settled));
         Ok(Box::new(Walk(self.0.records(store)?, &self.1, store.clone())))
     }
 
@@ -184,8 +202,15 @@ impl Commitment for Sc {
         self.0.sync()
     }
 
-    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<(), TargetError> {
-        self.0.settle(stores, stop)
+    fn settle(&self, stores: &[StoreKey], stop: &(dyn Fn() -> bool + Sync)) -> Result<Vec<StoreKey>, TargetError> {
+        let mut anew = self.0.settle(stores, stop)?;
+        let mut armed = self.1.armed();
+        armed.settled = true;
+        if let Some(store) = armed.settling.take() {
+            armed.damaged.insert(store.clone());
+            anew.push(store);
+        }
+        Ok(anew)
     }
 
     fn flush(&self) -> Result<(), TargetError> {
