@@ -361,14 +361,17 @@ fn a_store_that_is_written_anew_after_it_was_read_back_is_read_again() {
 
 #[test]
 fn what_does_not_prove_when_it_is_read_back_early_is_a_verdict_once_all_is_joined() {
-    let job = Job::born(TIP, Parts::Both, roomy(2));
-    job.reads.damage("gov");
-    let mut opened = job.open();
-    let ended = opened.run();
-    assert!(matches!(&ended, Err(Error::Halted(Verdict::Chunk { store, .. })) if store.as_str() == "gov"), "{ended:?}");
-    let Phase::Halted { from, .. } = &opened.recorder().state().phase else { unreachable!() };
-    assert!(matches!(from.as_ref(), Phase::Restoring { joined: true, .. }), "{from:?}");
-    assert!(job.reads.walks().contains(&("gov".into(), false)), "it was read before");
+    for parts in [Parts::Both, Parts::Sc, Parts::Ss] {
+        let job = Job::born(TIP, parts, roomy(2));
+        job.reads.damage("gov");
+        let mut opened = job.open();
+        let ended = opened.run();
+        let of_gov = matches!(&ended, Err(Error::Halted(Verdict::Chunk { store, .. })) if store.as_str() == "gov");
+        assert!(of_gov, "{parts:?}: {ended:?}");
+        let Phase::Halted { from, .. } = &opened.recorder().state().phase else { unreachable!() };
+        assert!(matches!(from.as_ref(), Phase::Restoring { joined: true, .. }), "{parts:?}: {from:?}");
+        assert_eq!(job.reads.walks().contains(&("gov".into(), false)), parts.sc(), "{parts:?}: it was read before");
+    }
 }
 
 #[test]
