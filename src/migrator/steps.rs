@@ -96,15 +96,20 @@ impl Migrator {
             }
             Ok((store.clone(), spine, joints))
         });
-        let anew = phases::join::run(self.work(), &self.target, height, &mut stores)?;
+        let joined = phases::join::run(self.work(), &self.target, height, &mut stores);
         drop(stores);
-        self.forget_read_back(&anew)?;
+        match &joined {
+            Ok(anew) => self.forget_read_back(|store| anew.contains(store))?,
+            // It may have written any of them anew before it failed, and will not say so again.
+            Err(_) => self.forget_read_back(|_| true)?,
+        }
+        joined?;
         self.recorder.record_in_phase(&Event::Joined, &Writes::Spines(&read_again))
     }
 
     /// What is proven is to be what stays: chunks that were written anew after they were read back are read again.
-    fn forget_read_back(&mut self, anew: &[StoreKey]) -> Result<(), PhaseError> {
-        for store in self.manifest.stores.iter().filter(|store| anew.contains(&store.name)) {
+    fn forget_read_back(&mut self, is_anew: impl Fn(&StoreKey) -> bool) -> Result<(), PhaseError> {
+        for store in self.manifest.stores.iter().filter(|store| is_anew(&store.name)) {
             let chunks = self.recorder.journal().chunks(store.first_chunk, store.chunks).map_err(recorded)?;
             for (id, chunk) in (store.first_chunk..).zip(chunks) {
                 if let Some(at) = self.read_back.iter().position(|known| *known == id) {

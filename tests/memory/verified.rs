@@ -7,7 +7,7 @@ use crate::{
     scenarios::chain,
     support::{job::World, stores::Chain, tuning::tiny},
 };
-use faulty::{Dropping, Reads, Says, Sc, Ss, V1};
+use faulty::{Dropping, Reads, Says, Sc, Settling, Ss, V1};
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use storeshift::{
     Error, Kind, Migrator,
@@ -335,7 +335,7 @@ fn stores_that_fit_a_worker_are_read_back_once_and_before_they_are_joined() {
 #[test]
 fn a_store_that_is_written_anew_after_it_was_read_back_is_read_again() {
     let job = Job::born(TIP, Parts::Both, roomy(2));
-    job.reads.damage_when_settled("gov");
+    job.reads.damage_when_settled("gov", Settling::Ends);
     let mut opened = job.open();
     let ended = opened.run();
     assert!(matches!(&ended, Err(Error::Halted(Verdict::Chunk { store, .. })) if store.as_str() == "gov"), "{ended:?}");
@@ -357,6 +357,18 @@ fn a_store_that_is_written_anew_after_it_was_read_back_is_read_again() {
             .sum()
     };
     assert_eq!(opened.counts().pairs_proven, leaves(0..of_gov.first_chunk));
+}
+
+#[test]
+fn what_was_read_back_does_not_count_after_a_joining_that_was_stopped() {
+    let job = Job::born(TIP, Parts::Both, roomy(2));
+    job.reads.damage_when_settled("gov", Settling::Stops);
+    let mut opened = job.open();
+    assert!(matches!(opened.run(), Err(Error::Stopped(_))));
+    assert_eq!(opened.counts().pairs_proven, 0);
+    // Settling has nothing left to do for the store, and so says nothing of it.
+    let ended = opened.run();
+    assert!(matches!(&ended, Err(Error::Halted(Verdict::Chunk { store, .. })) if store.as_str() == "gov"), "{ended:?}");
 }
 
 #[test]

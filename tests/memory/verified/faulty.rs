@@ -24,6 +24,15 @@ pub enum Says {
     Damaged,
 }
 
+/// How settling ends that has written a store anew.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Settling {
+    /// It says so.
+    Ends,
+    /// It is stopped before it can.
+    Stops,
+}
+
 /// What becomes of a store whose files are dropped.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Dropping {
@@ -46,8 +55,8 @@ struct Armed {
     /// The stores whose records were walked through, and whether SC had been settled before.
     walks: Vec<(StoreKey, bool)>,
     settled: bool,
-    /// What settling damages, and says to have written anew.
-    settling: Option<StoreKey>,
+    /// What settling damages, and whether it comes so far that it says so.
+    settling: Option<(StoreKey, Settling)>,
 }
 
 /// Asked at each read, of whatever, whether it happens.
@@ -70,8 +79,8 @@ impl Reads {
     }
 
     /// Has a store written anew when SC is settled, and so badly that it cannot be read from then on.
-    pub fn damage_when_settled(&self, store: &str) {
-        self.armed().settling = Some(store.into());
+    pub fn damage_when_settled(&self, store: &str, settling: Settling) {
+        self.armed().settling = Some((store.into(), settling));
     }
 
     /// The stores whose records in SC were walked through, and whether it was settled before.
@@ -206,8 +215,11 @@ impl Commitment for Sc {
         let mut anew = self.0.settle(stores, stop)?;
         let mut armed = self.1.armed();
         armed.settled = true;
-        if let Some(store) = armed.settling.take() {
+        if let Some((store, settling)) = armed.settling.take() {
             armed.damaged.insert(store.clone());
+            if settling == Settling::Stops {
+                return Err(TargetError::Stopped);
+            }
             anew.push(store);
         }
         Ok(anew)
