@@ -11,7 +11,7 @@ use crate::{disk, plan::Yielding};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, File, Metadata, OpenOptions},
+    fs::{self, Metadata, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -154,9 +154,8 @@ pub fn has_pause_file(target: &Path) -> Result<bool, ControlError> {
 pub fn change(directory: &Path, change: impl FnOnce(&mut Control)) -> Result<Control, ControlError> {
     let path = directory.join(NAME);
     let error = |doing| move |source| ControlError::Io { path: directory.join(NAME), doing, source };
-    let held = File::open(directory).map_err(error("open the directory of"))?;
+    let held = ours::Held::wait(directory).map_err(error("lock the directory of"))?;
     trust(directory, &held.metadata().map_err(error("look at the directory of"))?)?;
-    held.lock().map_err(error("lock the directory of"))?;
     let mut control = read(directory)?;
     change(&mut control);
     let unsealed = Control { seal: Some(seal::BLANK.to_owned()), ..control.clone() };
@@ -165,7 +164,7 @@ pub fn change(directory: &Path, change: impl FnOnce(&mut Control)) -> Result<Con
     let text = seal::sealed(text);
     let temporary = directory.join("control.json.new");
     // Anew: a file of that name that a crash left would keep its owner and mode.
-    ours::replace(&temporary, &path, &text).map_err(|(doing, source)| error(doing)(source))?;
+    ours::replace(&held, &temporary, &path, &text).map_err(|(doing, source)| error(doing)(source))?;
     disk::sync(directory).map_err(error("replace"))?;
     Ok(control)
 }

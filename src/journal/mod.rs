@@ -355,6 +355,8 @@ impl Journal {
         let Journal { database, directory, .. } = self;
         let Some(directory) = directory else { return Ok(()) };
         database.close().map_err(|error| open_error(&directory, error))?;
+        let locked = |source| JournalError::Io { path: directory.clone(), doing: "lock", source };
+        let _held = ours::Held::wait(&directory).map_err(locked)?;
         let beside = ["status.json", "status.json.new", "switch.json", "switch.json.new"];
         let remove = |name: &str| {
             let path = directory.join(name);

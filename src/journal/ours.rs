@@ -23,41 +23,55 @@ const FILES: [&str; 8] = [
     "control.json.new",
 ];
 
-/// What is written under these names gets another one when it is whole.
-const UNFINISHED: [&str; 4] = ["journal.redb.new", "status.json.new", "switch.json.new", "control.json.new"];
-/// How often a file is written that is removed before it gets its name.
-const TRIES: u32 = 16;
+/// What the owner of a job writes under these names gets another one when it is whole.
+const UNFINISHED: [&str; 2] = ["journal.redb.new", "status.json.new"];
+/// The same of whoever asks something of a job, owner or not.
+const UNFINISHED_REQUESTS: [&str; 2] = ["switch.json.new", "control.json.new"];
 
-/// Writes a file durably under a name that gets another one when it is whole. While it has the first one it is locked: else somebody
-/// who begins to work on the job would take it for what a crash left. Before it is locked that can happen, and it is written again.
-pub(super) fn replace(temporary: &Path, path: &Path, content: &[u8]) -> Result<(), (&'static str, io::Error)> {
-    let mut tries = 0..TRIES;
-    loop {
-        let made = disk::make(temporary, Making::Anew).and_then(|file| {
-            // A file system without locks has the second try left.
-            let _ = file.try_lock();
-            file.write_at(0, content)?;
-            file.sync()?;
-            Ok(file)
-        });
-        let _locked = made.map_err(|error| ("write", error))?;
-        match disk::rename(temporary, path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound && tries.next().is_some() => {}
-            renamed => return renamed.map_err(|error| ("replace", error)),
-        }
+/// A journal's directory, held by one who writes or removes a request in it: nobody else does while it lives.
+///
+/// It is apart from the job's lock, which its owner has for as long as it works, while anybody may ask something of it.
+#[derive(Debug)]
+pub(super) struct Held(File);
+
+impl Held {
+    /// Waits for whoever has it. That is the time in which a small file is written.
+    pub(super) fn wait(directory: &Path) -> io::Result<Held> {
+        let file = File::open(directory)?;
+        file.lock()?;
+        Ok(Held(file))
+    }
+
+    /// What the directory is like.
+    pub(super) fn metadata(&self) -> io::Result<fs::Metadata> {
+        self.0.metadata()
+    }
+
+    fn at_once(directory: &Path) -> Option<Held> {
+        let file = File::open(directory).ok()?;
+        file.try_lock().is_ok().then_some(Held(file))
     }
 }
 
-/// Removes what processes that died have left half written. Who calls has the job's lock; requests are made without that, and locked
-/// themselves, see [`replace`].
+/// Writes a request durably under a name that gets another one when it is whole. Without the directory, whoever begins to work on
+/// the job would take what is half written for what a crash left.
+pub(super) fn replace(
+    _held: &Held,
+    temporary: &Path,
+    path: &Path,
+    content: &[u8],
+) -> Result<(), (&'static str, io::Error)> {
+    disk::write(temporary, Making::Anew, content).map_err(|error| ("write", error))?;
+    disk::rename(temporary, path).map_err(|error| ("replace", error))
+}
+
+/// Removes what processes that died have left half written. Who calls has the job's lock. Requests are made without that: while
+/// somebody makes one they stay, for the next who takes the lock.
 pub(super) fn clear_unfinished(directory: &Path) {
-    let left = UNFINISHED.iter().map(|name| directory.join(name)).filter(|path| path.is_file());
+    let held = Held::at_once(directory);
+    let requests = held.iter().flat_map(|_| UNFINISHED_REQUESTS);
+    let left = UNFINISHED.into_iter().chain(requests).map(|name| directory.join(name)).filter(|path| path.is_file());
     for path in left {
-        let is_in_work =
-            open(&path).is_ok_and(|file| matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock)));
-        if is_in_work {
-            continue;
-        }
         if let Err(error) = disk::clear(&path) {
             // The next who writes it takes its place.
             tracing::warn!(%error, path = %path.display(), "what a crash left could not be removed");
@@ -101,81 +115,19 @@ pub(super) fn guarded(options: &mut OpenOptions, path: &Path) -> io::Result<File
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::{Disk, DiskFile, Real};
-    use std::sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    };
-
-    /// A disk that fails to rename so many times.
-    #[derive(Debug)]
-    struct Stubborn {
-        kind: io::ErrorKind,
-        fails: u32,
-        asked: AtomicU32,
-    }
-
-    impl Disk for Stubborn {
-        fn make(&self, path: &Path, making: Making) -> io::Result<Box<dyn DiskFile>> {
-            Real.make(path, making)
-        }
-
-        fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-            Real.open(path)
-        }
-
-        fn make_directory(&self, path: &Path) -> io::Result<()> {
-            Real.make_directory(path)
-        }
-
-        fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
-            Real.link(from, to)
-        }
-
-        fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-            let before = self.asked.fetch_add(1, Ordering::SeqCst);
-            assert!(before < 100, "it never gives up");
-            if before < self.fails { Err(self.kind.into()) } else { Real.rename(from, to) }
-        }
-
-        fn remove(&self, path: &Path) -> io::Result<()> {
-            Real.remove(path)
-        }
-
-        fn remove_directory(&self, path: &Path) -> io::Result<()> {
-            Real.remove_directory(path)
-        }
-
-        fn remove_all(&self, path: &Path) -> io::Result<()> {
-            Real.remove_all(path)
-        }
-
-        fn sync(&self, path: &Path) -> io::Result<()> {
-            Real.sync(path)
-        }
-    }
 
     #[test]
-    fn a_file_that_is_removed_before_it_has_its_name_is_written_again_but_not_for_ever_and_for_no_other_reason() {
-        for (kind, fails, asked, is_there) in [
-            (io::ErrorKind::NotFound, 0, 1, true),
-            (io::ErrorKind::NotFound, 1, 2, true),
-            (io::ErrorKind::NotFound, TRIES, TRIES + 1, true),
-            (io::ErrorKind::NotFound, u32::MAX, TRIES + 1, false),
-            (io::ErrorKind::PermissionDenied, 1, 1, false),
-        ] {
-            let dir = tempfile::tempdir().unwrap();
-            let disk = Arc::new(Stubborn { kind, fails, asked: AtomicU32::new(0) });
-            let _mounted = disk::mount(dir.path(), disk.clone());
-            let path = dir.path().join("switch.json");
-            let replaced = replace(&dir.path().join("switch.json.new"), &path, b"whole");
-            assert_eq!(disk.asked.load(Ordering::SeqCst), asked, "{kind} {fails} times");
-            assert_eq!(fs::read(&path).is_ok_and(|found| found == b"whole"), is_there, "{kind} {fails} times");
-            assert_eq!(
-                replaced.map_err(|(doing, error)| (doing, error.kind())).err(),
-                (!is_there).then_some(("replace", kind))
-            );
-        }
+    fn what_is_half_written_goes_with_the_next_owner_unless_somebody_makes_a_request() {
+        let dir = tempfile::tempdir().unwrap();
+        let there = |name: &&str| dir.path().join(name).exists();
+        let leave = |name: &&str| fs::write(dir.path().join(name), "{").unwrap();
+        UNFINISHED.iter().chain(&UNFINISHED_REQUESTS).for_each(leave);
+        let held = Held::wait(dir.path()).unwrap();
+        clear_unfinished(dir.path());
+        assert!(!UNFINISHED.iter().any(there) && UNFINISHED_REQUESTS.iter().all(there));
+        drop(held);
+        clear_unfinished(dir.path());
+        assert!(!UNFINISHED_REQUESTS.iter().any(there));
     }
 
     #[test]

@@ -59,8 +59,9 @@ impl SwitchRequest {
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
         let text = serde_json::to_vec_pretty(&SwitchRequest { seal: Some(seal::BLANK.to_owned()), ..self.clone() })
             .map_err(|e| JournalError::Database(e.to_string()))?;
+        let held = ours::Held::wait(directory).map_err(error("lock the directory of"))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
-        ours::replace(&temporary, &directory.join(NAME), &seal::sealed(text))
+        ours::replace(&held, &temporary, &directory.join(NAME), &seal::sealed(text))
             .map_err(|(doing, source)| error(doing)(source))?;
         disk::sync(directory).map_err(error("sync"))
     }
@@ -99,6 +100,10 @@ impl SwitchRequest {
     pub fn remove(directory: &Path) -> Result<(), JournalError> {
         ours::check(directory)?;
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
+        let _held = match ours::Held::wait(directory) {
+            Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(()),
+            held => held.map_err(error("lock the directory of"))?,
+        };
         let mut any = false;
         for name in ["switch.json.new", NAME] {
             any |= disk::clear(&directory.join(name)).map_err(error("remove"))?;
