@@ -78,6 +78,14 @@ impl<'a> Node<'a> {
         2 + uv_len(key.len() as u64) + key.len() + uv_len(value.len() as u64) + value.len()
     }
 
+    /// The key and value in the record of a leaf as [`Node::encode`] writes it; nothing else of it is looked at.
+    #[inline]
+    #[must_use]
+    pub fn leaf_pair(record: &[u8]) -> Option<(&[u8], &[u8])> {
+        let mut fields = Fields::new(record.get(2..)?);
+        Some((fields.bytes()?, fields.bytes()?))
+    }
+
     /// Appends the record.
     pub fn encode(&self, out: &mut Vec<u8>) {
         match *self {

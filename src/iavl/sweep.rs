@@ -52,7 +52,9 @@ pub enum Swept {
     Scattered,
 }
 
+/// One node, in a line of a core's caches of its own.
 #[derive(Clone, Copy)]
+#[repr(align(64))]
 struct Slot {
     hash: Hash,
     version: Version,

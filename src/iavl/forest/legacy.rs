@@ -5,7 +5,7 @@
 
 use super::Forest;
 use crate::{
-    iavl::{Node, NodeId, NodeReader, ProveError, varint::uv_len},
+    iavl::{NodeId, NodeReader, ProveError},
     model::{Hash, Version},
 };
 use std::{cmp::Reverse, collections::HashMap};
@@ -13,8 +13,8 @@ use std::{cmp::Reverse, collections::HashMap};
 /// The legacy nodes that are to be read next.
 #[derive(Default)]
 pub(super) struct Level {
-    /// The beginning of the hash, which orders them nearly as the whole would, and the slot.
-    nodes: Vec<(u64, u32)>,
+    /// The beginning of the hash, which orders them nearly as the whole would, the slot, and the height to stay below.
+    nodes: Vec<(u64, u32, u8)>,
     /// Where in the forest's versions each version is.
     versions: HashMap<Version, u32>,
     /// Memory for the nodes of two levels.
@@ -28,15 +28,15 @@ impl Level {
         self.most = 0;
     }
 
-    pub fn push(&mut self, hash: &Hash, index: u32) {
+    pub fn push(&mut self, hash: &Hash, index: u32, below: u8) {
         let begin = hash.0.first_chunk().map_or(0, |begin| u64::from_be_bytes(*begin));
-        self.nodes.push((begin, index));
+        self.nodes.push((begin, index, below));
         self.most = self.most.max(self.nodes.len());
     }
 
     /// What it takes beside the forest's own buffers.
     pub fn bytes(&self) -> usize {
-        self.most * 2 * size_of::<(u64, u32)>()
+        self.most * 2 * size_of::<(u64, u32, u8)>()
     }
 
     /// The place of a version among the versions of the forest.
@@ -64,9 +64,9 @@ impl Forest {
         while !self.legacy.nodes.is_empty() {
             std::mem::swap(&mut level, &mut self.legacy.nodes);
             level.sort_unstable();
-            for (_, index) in level.drain(..) {
+            for (_, index, below) in level.drain(..) {
                 let hash = self.slot(index)?.hash;
-                self.read_slot(reader, NodeId::Legacy(hash), 0, index, false)?;
+                self.read_slot(reader, NodeId::Legacy(hash), 0, (index, below), false)?;
                 if self.bytes() > budget && self.slots.len() > 1 {
                     return Ok(false);
                 }
@@ -91,21 +91,5 @@ impl Forest {
             slot.version = places.get(slot.version as usize).copied().unwrap_or(0);
         }
         self.versions = order.iter().filter_map(|index| self.versions.get(*index as usize).copied()).collect();
-    }
-
-    /// Puts the record of a leaf as SC has it in place of a legacy one, or of one with overlong integers, which Go accepts and
-    /// never writes.
-    pub(super) fn write_leaf_anew(&mut self, index: u32) -> Result<(), ProveError> {
-        let mut record = std::mem::take(&mut self.scratch);
-        record.clear();
-        let slot = self.slot(index)?;
-        let (start, key_length) = (slot.record as usize, slot.key_length);
-        Node::Leaf { key: self.key(slot), value: self.value(slot) }.encode(&mut record);
-        self.records.truncate(start);
-        self.records.extend_from_slice(&record);
-        let slot = self.slot_mut(index)?;
-        (slot.length, slot.key_at) = (record.len() as u32, 2 + uv_len(u64::from(key_length)) as u8);
-        self.scratch = record;
-        Ok(())
     }
 }

@@ -15,7 +15,6 @@ use super::{
     Claim, Node, NodeId, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode,
     merkle::MANY,
     prove::{check_versions, decode, read_record},
-    varint::Fields,
 };
 use crate::model::{Hash, Version};
 use std::{collections::BTreeMap, ops::Range};
@@ -29,12 +28,12 @@ pub struct Forest {
     slots: Vec<Slot>,
     /// The versions that were read, descending once all is read, and how many nodes each has.
     versions: Vec<(Version, u32)>,
-    /// Slots in post-order.
-    order: Vec<u32>,
+    /// Slots in post-order, each with its version's index.
+    order: Vec<(u32, u32)>,
     trees: Vec<Tree>,
-    pending: BTreeMap<Version, Vec<(u32, u32)>>,
-    /// Nonces and slots of nodes of the version being read.
-    stack: Vec<(u32, u32)>,
+    pending: BTreeMap<Version, Vec<Due>>,
+    /// Nodes of the version being read, with their nonces for places.
+    stack: Vec<Due>,
     legacy: legacy::Level,
     /// Leaves that were read and not hashed yet.
     unhashed: Vec<u32>,
@@ -53,7 +52,8 @@ pub enum Fit {
     },
 }
 
-/// One node. 72 bytes, because there are two of them for every pair.
+/// One node, in a line of a core's caches of its own: there are two of them for every pair, visited in one order after another.
+#[repr(align(64))]
 struct Slot {
     /// Of a legacy node it is known before the node is read.
     hash: Hash,
@@ -61,27 +61,31 @@ struct Slot {
     version: u32,
     /// Of a legacy node nothing.
     nonce: u32,
-    /// Where its record begins if it is a leaf, its key if it is an inner node.
+    /// Where its record begins, as SC has it, if it is a leaf, its key if it is an inner node.
     record: u32,
+    /// Of the record or key.
     length: u32,
-    key_length: u32,
     /// Leaves below.
     size: u32,
+    /// The slot of its left child; that of the right one is the next.
     left: u32,
-    right: u32,
     /// Its place in `order`. Before there is one, the leaves that were found below it, whatever the record says.
     place: u32,
-    key_at: u8,
     height: u8,
     is_legacy: bool,
 }
 
+const _: () = assert!(size_of::<Slot>() == 64);
+
 impl Slot {
-    /// A leaf's slot keeps its parent's height.
-    fn height(&self) -> u8 {
-        if self.left == NONE { 0 } else { self.height }
+    fn right(&self) -> u32 {
+        self.left.saturating_add(1)
     }
 }
+
+/// A node that is to be read: its place among those it is read with, its slot, and the height that it has to stay below, 0 for any.
+/// The height is its parent's, and not kept in the slot: what is long out of a core's caches is only written when the node is read.
+type Due = (u32, u32, u8);
 
 struct Tree {
     /// Its nodes in `order`.
@@ -94,8 +98,12 @@ const NONE: u32 = u32::MAX;
 /// Nodes of a batch.
 const BATCH: usize = 32;
 
+/// Lines of a core's caches that most records lie in, and that most keys do.
+const RECORD_LINES: usize = 5;
+const KEY_LINES: usize = 2;
+
 /// What a node costs beside its record: its slot, and its places in `order` and in the sorted order.
-const NODE_BYTES: usize = size_of::<Slot>() + 3 * size_of::<u32>();
+const NODE_BYTES: usize = size_of::<Slot>() + 4 * size_of::<u32>();
 
 impl Forest {
     /// Reads and proves the subtrees under the claims, if together they fit the budget in bytes.
@@ -117,10 +125,14 @@ impl Forest {
         self.unhashed.clear();
         // What lies beyond 32 bits would need wider slots; nobody has the memory to ask for it.
         let budget = budget.min(u32::MAX as usize / 2);
+        // Room for ordinary nodes, so that it does not grow by being copied. What is not used takes no memory; where there is no
+        // room, it grows.
+        let _ = self.records.try_reserve(budget / 2);
+        let _ = self.slots.try_reserve(budget / 2 / NODE_BYTES);
         let parents_last = reader.parents_last();
         for claim in claims {
             let root = self.add(claim.at);
-            self.expect(claim.at, root, parents_last);
+            self.expect(claim.at, root, 0, parents_last);
         }
         // The newest version first, because no child is newer than its parent. Within a version a subtree's nodes are
         // numbered without a gap, parents before children or after them, so one walk over it meets them in the order in
@@ -129,10 +141,11 @@ impl Forest {
             roots.sort_unstable();
             let before = self.versions.len();
             self.versions.push((version, 0));
-            for (order, root) in roots {
-                self.stack.push((if parents_last { !order } else { order }, root));
-                while let Some((nonce, index)) = self.stack.pop() {
-                    self.read_slot(reader, NodeKey::new(version, nonce).into(), before as u32, index, parents_last)?;
+            for (order, root, below) in roots {
+                self.stack.push((if parents_last { !order } else { order }, root, below));
+                while let Some((nonce, index, below)) = self.stack.pop() {
+                    let at = NodeKey::new(version, nonce).into();
+                    self.read_slot(reader, at, before as u32, (index, below), parents_last)?;
                     if self.bytes() > budget && self.slots.len() > 1 {
                         return Ok(Fit::TooLarge { expected: self.expected_bytes(claims.len()) });
                     }
@@ -165,12 +178,12 @@ impl Forest {
     /// [`ProveError::Sink`] if `sink` returns false.
     pub fn hand_on(&self, tree: usize, sink: &mut dyn FnMut(&ProvenNode<'_>) -> bool) -> Result<(), ProveError> {
         let nodes = self.trees.get(tree).map_or(0..0, |tree| tree.nodes.clone());
-        for &index in self.order.get(nodes).unwrap_or_default() {
+        for &(index, _) in self.order.get(nodes).unwrap_or_default() {
             let slot = self.slot(index)?;
             let mut node = ProvenNode {
                 at: self.at(slot),
                 version: self.version(slot),
-                height: slot.height(),
+                height: slot.height,
                 size: u64::from(slot.size),
                 key: self.key(slot),
                 value: &[],
@@ -180,7 +193,7 @@ impl Forest {
             if slot.left == NONE {
                 node.value = self.value(slot);
             } else {
-                let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
+                let (left, right) = (self.slot(slot.left)?, self.slot(slot.right())?);
                 let right_size = u64::from(right.size);
                 node.children = Some(ProvenChildren {
                     left: self.at(left),
@@ -200,9 +213,14 @@ impl Forest {
     /// The pairs of one subtree in key order.
     pub fn pairs(&self, tree: usize) -> impl Iterator<Item = (&[u8], &[u8])> {
         let nodes = self.trees.get(tree).map_or(0..0, |tree| tree.nodes.clone());
-        let batches = self.order.get(nodes).unwrap_or_default().chunks(BATCH).inspect(|batch| self.look_ahead(batch));
-        let slots = batches.flatten().filter_map(|&index| self.slots.get(index as usize));
-        slots.filter(|slot| slot.left == NONE).map(|slot| (self.key(slot), self.value(slot)))
+        let batches = self
+            .order
+            .get(nodes)
+            .unwrap_or_default()
+            .chunks(BATCH)
+            .inspect(|batch| self.look_ahead(batch, RECORD_LINES));
+        let slots = batches.flatten().filter_map(|&(index, _)| self.slots.get(index as usize));
+        slots.filter(|slot| slot.left == NONE).map(|slot| self.pair(slot))
     }
 
     /// What all of the subtrees would take, if the leaves that were not read are like those that were.
@@ -226,12 +244,9 @@ impl Forest {
             nonce,
             record: 0,
             length: 0,
-            key_length: 0,
             size: 0,
             left: NONE,
-            right: NONE,
             place: 0,
-            key_at: 0,
             height: 0,
             is_legacy,
         });
@@ -239,13 +254,13 @@ impl Forest {
     }
 
     /// Has a node read when its version comes; a legacy one behind all others.
-    fn expect(&mut self, at: NodeId, index: u32, parents_last: bool) {
+    fn expect(&mut self, at: NodeId, index: u32, below: u8, parents_last: bool) {
         match at {
             NodeId::Current(key) => {
                 let order = if parents_last { !key.nonce } else { key.nonce };
-                self.pending.entry(key.version).or_default().push((order, index));
+                self.pending.entry(key.version).or_default().push((order, index, below));
             }
-            NodeId::Legacy(hash) => self.legacy.push(&hash, index),
+            NodeId::Legacy(hash) => self.legacy.push(&hash, index, below),
         }
     }
 
@@ -254,16 +269,15 @@ impl Forest {
         reader: &mut R,
         at: NodeId,
         version_index: u32,
-        index: u32,
+        (index, below): (u32, u8),
         parents_last: bool,
     ) -> Result<(), ProveError> {
         let start = self.records.len();
         read_record(reader, at, &mut self.records)?;
         let record = self.records.get(start..).unwrap_or_default();
-        let key_at = |key: &[u8]| (key.as_ptr() as usize - record.as_ptr() as usize) as u8;
         let large = |_| ProveError::Shape { at, what: "it is too large" };
         let start = u32::try_from(start).map_err(large)?;
-        let length = u32::try_from(record.len()).map_err(large)?;
+        let mut length = u32::try_from(record.len()).map_err(large)?;
         let (version, node) = decode(at, record)?;
         let version_index = match at {
             NodeId::Current(_) => version_index,
@@ -274,14 +288,18 @@ impl Forest {
         }
         match node {
             Node::Leaf { key, value } => {
-                let (key_at, key_length) = (key_at(key), key.len() as u32);
-                // A legacy leaf has its version in its record, which SC's has not.
+                // A legacy leaf has its version in its record, which SC's has not; and Go accepts overlong integers, but never writes
+                // them.
                 let canonical = record.len() == Node::leaf_len(key, value) && at.key().is_some();
-                let slot = self.slot_mut(index)?;
-                *slot = Slot { version: version_index, record: start, length, key_length, key_at, size: 1, ..*slot };
                 if !canonical {
-                    self.write_leaf_anew(index)?;
+                    self.scratch.clear();
+                    node.encode(&mut self.scratch);
+                    self.records.truncate(start as usize);
+                    self.records.extend_from_slice(&self.scratch);
+                    length = self.scratch.len() as u32;
                 }
+                let slot = self.slot_mut(index)?;
+                *slot = Slot { version: version_index, record: start, length, size: 1, ..*slot };
                 self.unhashed.push(index);
                 if self.unhashed.len() == MANY {
                     self.hash_leaves()?;
@@ -291,33 +309,31 @@ impl Forest {
                 let older = |child: NodeId| child.key().map_or(version, |key| key.version);
                 check_versions(at, version, older(left), older(right))?;
                 // All but the key is in the slot from here on.
-                let (key_at, key_length) = (usize::from(key_at(key)), key.len() as u32);
+                let key_at = key.as_ptr() as usize - record.as_ptr() as usize;
+                length = key.len() as u32;
                 let from = start as usize + key_at;
-                self.records.copy_within(from..from + key_length as usize, start as usize);
-                self.records.truncate(start as usize + key_length as usize);
-                let (key_at, length) = (0, key_length);
+                self.records.copy_within(from..from + length as usize, start as usize);
+                self.records.truncate(start as usize + length as usize);
                 // A subtree of more nodes than that fits no budget.
                 let size = u32::try_from(size).unwrap_or(u32::MAX);
                 let (left_index, right_index) = (self.add(left), self.add(right));
-                let slot = self.slot_mut(index)?;
-                if height >= slot.height && slot.height > 0 {
+                if height >= below && below > 0 {
                     // Heights fall strictly, so a cycle of records cannot keep this going.
                     return Err(ProveError::Shape { at, what: "it is not lower than its parent" });
                 }
-                *slot = Slot { hash, version: version_index, record: start, length, key_length, key_at, size, ..*slot };
-                (slot.height, slot.left, slot.right) = (height, left_index, right_index);
+                let slot = self.slot_mut(index)?;
+                *slot = Slot { hash, version: version_index, record: start, length, size, ..*slot };
+                (slot.height, slot.left) = (height, left_index);
                 // The last one pushed is read next.
                 let children = [(right, right_index), (left, left_index)];
                 let [first, second] = if parents_last { [1, 0] } else { [0, 1] };
                 for child in [first, second] {
                     let Some(&(child, child_index)) = children.get(child) else { continue };
-                    // Until a child is read its slot keeps its parent's height: what it must stay below.
-                    self.slot_mut(child_index)?.height = height;
                     match child {
                         NodeId::Current(child) if child.version == version => {
-                            self.stack.push((child.nonce, child_index));
+                            self.stack.push((child.nonce, child_index, height));
                         }
-                        child => self.expect(child, child_index, parents_last),
+                        child => self.expect(child, child_index, height, parents_last),
                     }
                 }
             }
@@ -330,8 +346,9 @@ impl Forest {
     fn put_in_order(&mut self, roots: usize) {
         let leaves = |slots: &[Slot], index: u32| slots.get(index as usize).map_or(0, |slot| slot.place);
         for index in (0..self.slots.len()).rev() {
-            let Some(&Slot { left, right, .. }) = self.slots.get(index) else { continue };
-            let below = if left == NONE { 1 } else { leaves(&self.slots, left) + leaves(&self.slots, right) };
+            let Some(slot) = self.slots.get(index) else { continue };
+            let both = || leaves(&self.slots, slot.left) + leaves(&self.slots, slot.right());
+            let below = if slot.left == NONE { 1 } else { both() };
             self.set_place(index as u32, below);
         }
         self.trees.clear();
@@ -344,16 +361,17 @@ impl Forest {
             begin = end;
         }
         self.order.clear();
-        self.order.resize(self.slots.len(), NONE);
+        self.order.resize(self.slots.len(), (NONE, 0));
         for index in 0..self.slots.len() {
-            let Some(&Slot { left, right, place, .. }) = self.slots.get(index) else { continue };
+            let Some(slot) = self.slots.get(index) else { continue };
+            let (left, right, place, version) = (slot.left, slot.right(), slot.place, slot.version);
             if left != NONE {
                 let right_nodes = 2 * leaves(&self.slots, right) - 1;
                 self.set_place(left, place - 1 - right_nodes);
                 self.set_place(right, place - 1);
             }
             if let Some(at) = self.order.get_mut(place as usize) {
-                *at = index as u32;
+                *at = (index as u32, version);
             }
         }
     }
@@ -364,16 +382,13 @@ impl Forest {
         }
     }
 
-    /// Reads a little of all that nodes have.
-    fn look_ahead(&self, nodes: &[u32]) {
-        let slots = || nodes.iter().filter_map(|index| self.slots.get(*index as usize));
-        // A slot reaches over two lines of a cache, and so does the beginning of most records.
-        let seen = slots().fold(0, |seen, slot| seen ^ slot.hash.0[0] ^ slot.height);
+    /// Reads a little of all that nodes have, and of their records as many lines of a core's caches.
+    fn look_ahead(&self, nodes: &[(u32, u32)], lines: usize) {
+        let slots = || nodes.iter().filter_map(|(index, _)| self.slots.get(*index as usize));
+        let seen = slots().fold(0, |seen, slot| seen ^ slot.height);
         let records = slots().filter_map(|slot| self.records.get(slot.record as usize..));
-        let seen = records.fold(seen, |seen, record| {
-            let at = |at: usize| record.get(at).copied().unwrap_or(0);
-            seen ^ at(0) ^ at(64) ^ at(128) ^ at(192) ^ at(256)
-        });
+        let seen = records
+            .fold(seen, |seen, record| record.iter().step_by(64).take(lines).fold(seen, |seen, byte| seen ^ byte));
         std::hint::black_box(seen);
     }
 
@@ -395,13 +410,17 @@ impl Forest {
     }
 
     fn key(&self, slot: &Slot) -> &[u8] {
-        let start = usize::from(slot.key_at);
-        self.record(slot).get(start..start + slot.key_length as usize).unwrap_or_default()
+        if slot.left == NONE { self.pair(slot).0 } else { self.record(slot) }
     }
 
     fn value(&self, slot: &Slot) -> &[u8] {
-        let behind = usize::from(slot.key_at) + slot.key_length as usize;
-        Fields::new(self.record(slot).get(behind..).unwrap_or_default()).bytes().unwrap_or_default()
+        self.pair(slot).1
+    }
+
+    /// The key and value of a leaf.
+    #[inline]
+    fn pair(&self, slot: &Slot) -> (&[u8], &[u8]) {
+        Node::leaf_pair(self.record(slot)).unwrap_or_default()
     }
 
     fn slot(&self, index: u32) -> Result<&Slot, ProveError> {

@@ -1,6 +1,6 @@
 //! A forest's nodes numbered: its records as SC gets them.
 
-use super::{BATCH, Forest, NONE};
+use super::{BATCH, Forest, NONE, RECORD_LINES};
 use crate::iavl::{
     NodeKey, RecordStream,
     numbering::{self, InnerRecord},
@@ -19,8 +19,8 @@ impl Forest {
         }
         let mut sorted = vec![(0, 0); self.order.len()];
         for (tree, first) in self.trees.iter().zip(first_ordinals) {
-            for (ordinal, &index) in (*first..).zip(self.order.get(tree.nodes.clone()).unwrap_or_default()) {
-                let place = places.get_mut(self.slots.get(index as usize)?.version as usize)?;
+            for (ordinal, &(index, version)) in (*first..).zip(self.order.get(tree.nodes.clone()).unwrap_or_default()) {
+                let place = places.get_mut(version as usize)?;
                 *sorted.get_mut(*place as usize)? = (index, u32::try_from(ordinal).ok()?);
                 *place += 1;
             }
@@ -47,11 +47,9 @@ impl Numbered<'_> {
     fn look_ahead(&self) {
         let batch = self.sorted.get(self.next..).unwrap_or_default();
         let batch = batch.get(..BATCH).unwrap_or(batch);
-        let mut nodes = [0; BATCH];
-        nodes.iter_mut().zip(batch).for_each(|(node, (index, _))| *node = *index);
-        self.forest.look_ahead(nodes.get(..batch.len()).unwrap_or_default());
-        let slots = nodes.iter().filter_map(|index| self.forest.slots.get(*index as usize));
-        let children = slots.flat_map(|slot| [slot.left, slot.right]);
+        self.forest.look_ahead(batch, RECORD_LINES);
+        let slots = batch.iter().filter_map(|(index, _)| self.forest.slots.get(*index as usize));
+        let children = slots.flat_map(|slot| [slot.left, slot.right()]);
         let children = children.filter_map(|child| self.forest.slots.get(child as usize));
         std::hint::black_box(children.fold(0, |seen, child| seen ^ child.nonce));
     }
@@ -80,7 +78,7 @@ impl RecordStream for Numbered<'_> {
             // A leaf's record says nothing of where it lies: the source's is SC's.
             return Some((numbering::node_key(version, u64::from(ordinal))?, forest.record(slot)));
         }
-        let (left, right) = (forest.slots.get(slot.left as usize)?, forest.slots.get(slot.right as usize)?);
+        let (left, right) = (forest.slots.get(slot.left as usize)?, forest.slots.get(slot.right() as usize)?);
         let node = InnerRecord {
             version,
             height: slot.height,

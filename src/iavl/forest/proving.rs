@@ -2,7 +2,7 @@
 //!
 //! Hashes are taken many at a time, see [`crate::iavl::merkle`].
 
-use super::{BATCH, Forest, NONE, Slot};
+use super::{BATCH, Forest, KEY_LINES, NONE, Slot};
 use crate::{
     iavl::{
         Claim, NodeId, Proof, ProveError,
@@ -50,7 +50,8 @@ impl Forest {
         let mut leaves: [(Version, &[u8], &[u8]); MANY] = [(Version(0), &[], &[]); MANY];
         for (leaf, index) in leaves.iter_mut().zip(&self.unhashed) {
             let slot = self.slot(*index)?;
-            *leaf = (self.version(slot), self.key(slot), self.value(slot));
+            let (key, value) = self.pair(slot);
+            *leaf = (self.version(slot), key, value);
         }
         let mut hashes = [Hash::EMPTY; MANY];
         leaf_hashes(leaves.get(..self.unhashed.len()).unwrap_or_default(), &mut hashes);
@@ -78,9 +79,9 @@ impl Forest {
         let mut keys = Keys { last: None, smallest: Vec::with_capacity(256), wrong: None };
         for ((root, claim), tree) in (0..).zip(claims).zip(&mut trees) {
             for batch in self.order.get(tree.nodes.clone()).unwrap_or_default().chunks(BATCH) {
-                self.look_ahead(batch);
+                self.look_ahead(batch, KEY_LINES);
                 self.prove_hashes(batch, &mut inner)?;
-                for &index in batch {
+                for &(index, _) in batch {
                     let slot = self.slot(index)?;
                     if slot.left != NONE {
                         self.prove_shape(slot)?;
@@ -95,7 +96,7 @@ impl Forest {
             let first = keys.smallest.pop().unwrap_or(NONE);
             tree.proof = Proof {
                 leaves: u64::from(slot.size),
-                height: slot.height(),
+                height: slot.height,
                 first_key: self.key(self.slot(first)?).to_vec(),
                 last_key: self.key(self.slot(keys.last.unwrap_or(NONE))?).to_vec(),
             };
@@ -105,16 +106,16 @@ impl Forest {
     }
 
     /// The hashes of the inner nodes among these: what a node says of its own is held against what its children say of theirs.
-    fn prove_hashes(&self, nodes: &[u32], inner: &mut InnerNodes) -> Result<(), ProveError> {
-        for &index in nodes {
+    fn prove_hashes(&self, nodes: &[(u32, u32)], inner: &mut InnerNodes) -> Result<(), ProveError> {
+        for &(index, _) in nodes {
             let slot = self.slot(index)?;
             if slot.left != NONE {
-                let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
+                let (left, right) = (self.slot(slot.left)?, self.slot(slot.right())?);
                 inner.push(slot.height, u64::from(slot.size), self.version(slot), &left.hash, &right.hash);
             }
         }
         let mut hashes = inner.hashes();
-        for &index in nodes {
+        for &(index, _) in nodes {
             let slot = self.slot(index)?;
             if slot.left == NONE {
                 continue;
@@ -129,13 +130,13 @@ impl Forest {
     }
 
     fn prove_shape(&self, slot: &Slot) -> Result<(), ProveError> {
-        let (left, right) = (self.slot(slot.left)?, self.slot(slot.right)?);
+        let (left, right) = (self.slot(slot.left)?, self.slot(slot.right())?);
         let size = u64::from(slot.size);
         // Versions descend.
         if left.version.min(right.version) < slot.version {
             return Err(ProveError::Shape { at: self.at(slot), what: "a child is newer than its parent" });
         }
-        let below = |child: &Slot| (child.height(), u64::from(child.size));
+        let below = |child: &Slot| (child.height, u64::from(child.size));
         check_shape(self.at(slot), slot.height, size, below(left), below(right))
     }
 }
