@@ -101,8 +101,13 @@ impl Sweep {
                 what: "its ordinal leaves no room for a nonce",
             });
         };
+        let nodes = (high - low) as usize + 1;
         self.slots.clear();
-        self.slots.resize((high - low) as usize + 1, NOTHING);
+        if self.slots.capacity() < nodes {
+            // The old ones first: aligned memory grows by being copied, and would be there twice.
+            self.slots = Vec::new();
+        }
+        self.slots.resize(nodes, NOTHING);
         self.keys.clear();
         self.batch.clear();
         for chunk in chunks {

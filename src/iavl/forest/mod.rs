@@ -125,10 +125,10 @@ impl Forest {
         self.unhashed.clear();
         // What lies beyond 32 bits would need wider slots; nobody has the memory to ask for it.
         let budget = budget.min(u32::MAX as usize / 2);
-        // Room for ordinary nodes, so that it does not grow by being copied. What is not used takes no memory; where there is no
-        // room, it grows.
+        // Room for as many nodes as fit, as aligned memory grows by being copied, and is there twice meanwhile. What is not used takes no
+        // memory; where there is no room, it grows.
         let _ = self.records.try_reserve(budget / 2);
-        let _ = self.slots.try_reserve(budget / 2 / NODE_BYTES);
+        let _ = self.slots.try_reserve(budget / NODE_BYTES);
         let parents_last = reader.parents_last();
         for claim in claims {
             let root = self.add(claim.at);
