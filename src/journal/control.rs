@@ -11,7 +11,7 @@ use crate::{disk, plan::Yielding};
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 use std::{
-    fs::{self, Metadata, OpenOptions},
+    fs::{self, File, Metadata, OpenOptions},
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
@@ -154,8 +154,10 @@ pub fn has_pause_file(target: &Path) -> Result<bool, ControlError> {
 pub fn change(directory: &Path, change: impl FnOnce(&mut Control)) -> Result<Control, ControlError> {
     let path = directory.join(NAME);
     let error = |doing| move |source| ControlError::Io { path: directory.join(NAME), doing, source };
-    let held = ours::Held::wait(directory).map_err(error("lock the directory of"))?;
+    let held = File::open(directory).map_err(error("open the directory of"))?;
+    // First: whoever it belongs to could have it locked for ever.
     trust(directory, &held.metadata().map_err(error("look at the directory of"))?)?;
+    let held = ours::Held::wait(held).map_err(error("lock the directory of"))?;
     let mut control = read(directory)?;
     change(&mut control);
     let unsealed = Control { seal: Some(seal::BLANK.to_owned()), ..control.clone() };
@@ -290,6 +292,17 @@ mod tests {
             mode(path, good);
         }
         assert!(read(directory).unwrap().paused);
+    }
+
+    /// If it waited, this would never end.
+    #[test]
+    fn nobody_waits_for_a_directory_that_others_may_write_and_have_locked() {
+        let directory = directory();
+        mode(directory.path(), 0o757);
+        let theirs = File::open(directory.path()).unwrap();
+        theirs.lock().unwrap();
+        let error = change(directory.path(), Control::pause).unwrap_err();
+        assert!(matches!(error, ControlError::Foreign { .. }), "{error}");
     }
 
     /// Only root can give files away; as root these are another user's, and a pause of theirs does not count.

@@ -26,6 +26,7 @@ use crate::{
 use redb::{Builder, Database, Durability, ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
 use serde::{Serialize, de::DeserializeOwned};
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -356,7 +357,7 @@ impl Journal {
         let Some(directory) = directory else { return Ok(()) };
         database.close().map_err(|error| open_error(&directory, error))?;
         let locked = |source| JournalError::Io { path: directory.clone(), doing: "lock", source };
-        let _held = ours::Held::wait(&directory).map_err(locked)?;
+        let _held = File::open(&directory).and_then(ours::Held::wait).map_err(locked)?;
         let beside = ["status.json", "status.json.new", "switch.json", "switch.json.new"];
         let remove = |name: &str| {
             let path = directory.join(name);

@@ -32,24 +32,17 @@ const UNFINISHED_REQUESTS: [&str; 2] = ["switch.json.new", "control.json.new"];
 ///
 /// It is apart from the job's lock, which its owner has for as long as it works, while anybody may ask something of it.
 #[derive(Debug)]
-pub(super) struct Held(File);
+pub(super) struct Held(#[expect(dead_code, reason = "the lock goes with it")] File);
 
 impl Held {
-    /// Waits for whoever has it. That is the time in which a small file is written.
-    pub(super) fn wait(directory: &Path) -> io::Result<Held> {
-        let file = File::open(directory)?;
-        file.lock()?;
-        Ok(Held(file))
+    /// Waits for whoever has the directory, which is open here. That is the time in which a small file is written.
+    pub(super) fn wait(directory: File) -> io::Result<Held> {
+        directory.lock()?;
+        Ok(Held(directory))
     }
 
-    /// What the directory is like.
-    pub(super) fn metadata(&self) -> io::Result<fs::Metadata> {
-        self.0.metadata()
-    }
-
-    fn at_once(directory: &Path) -> Option<Held> {
-        let file = File::open(directory).ok()?;
-        file.try_lock().is_ok().then_some(Held(file))
+    fn at_once(directory: File) -> Option<Held> {
+        directory.try_lock().is_ok().then_some(Held(directory))
     }
 }
 
@@ -68,7 +61,7 @@ pub(super) fn replace(
 /// Removes what processes that died have left half written. Who calls has the job's lock. Requests are made without that: while
 /// somebody makes one they stay, for the next who takes the lock.
 pub(super) fn clear_unfinished(directory: &Path) {
-    let held = Held::at_once(directory);
+    let held = File::open(directory).ok().and_then(Held::at_once);
     let requests = held.iter().flat_map(|_| UNFINISHED_REQUESTS);
     let left = UNFINISHED.into_iter().chain(requests).map(|name| directory.join(name)).filter(|path| path.is_file());
     for path in left {
@@ -122,7 +115,7 @@ mod tests {
         let there = |name: &&str| dir.path().join(name).exists();
         let leave = |name: &&str| fs::write(dir.path().join(name), "{").unwrap();
         UNFINISHED.iter().chain(&UNFINISHED_REQUESTS).for_each(leave);
-        let held = Held::wait(dir.path()).unwrap();
+        let held = Held::wait(File::open(dir.path()).unwrap()).unwrap();
         clear_unfinished(dir.path());
         assert!(!UNFINISHED.iter().any(there) && UNFINISHED_REQUESTS.iter().all(there));
         drop(held);

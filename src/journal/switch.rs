@@ -6,7 +6,7 @@
 use super::{JournalError, ours, seal};
 use crate::disk;
 use serde::{Deserialize, Serialize};
-use std::{io, io::Read as _, path::Path};
+use std::{fs::File, io, io::Read as _, path::Path};
 
 const NAME: &str = "switch.json";
 const FORMAT: u32 = 1;
@@ -59,7 +59,7 @@ impl SwitchRequest {
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
         let text = serde_json::to_vec_pretty(&SwitchRequest { seal: Some(seal::BLANK.to_owned()), ..self.clone() })
             .map_err(|e| JournalError::Database(e.to_string()))?;
-        let held = ours::Held::wait(directory).map_err(error("lock the directory of"))?;
+        let held = File::open(directory).and_then(ours::Held::wait).map_err(error("lock the directory of"))?;
         // Synced, so that a request outlives a power cut like the journal does: the operator was told that it was made.
         ours::replace(&held, &temporary, &directory.join(NAME), &seal::sealed(text))
             .map_err(|(doing, source)| error(doing)(source))?;
@@ -100,7 +100,7 @@ impl SwitchRequest {
     pub fn remove(directory: &Path) -> Result<(), JournalError> {
         ours::check(directory)?;
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
-        let _held = match ours::Held::wait(directory) {
+        let _held = match File::open(directory).and_then(ours::Held::wait) {
             Err(gone) if gone.kind() == io::ErrorKind::NotFound => return Ok(()),
             held => held.map_err(error("lock the directory of"))?,
         };
