@@ -18,6 +18,7 @@ mod node_key;
 pub mod numbering;
 mod prove;
 mod reader;
+mod room;
 mod root;
 mod sample;
 mod sha256;

@@ -15,6 +15,7 @@ use super::{
     node::NodeError,
     numbering::{self, InnerRecord},
     prove::{KeyOrder, check_inner_key, check_shape},
+    room::make_room,
 };
 use crate::model::{Chunk, Hash, Version};
 
@@ -102,11 +103,7 @@ impl Sweep {
             });
         };
         let nodes = (high - low) as usize + 1;
-        self.slots.clear();
-        if self.slots.capacity() < nodes {
-            // The old ones first: aligned memory grows by being copied, and would be there twice.
-            self.slots = Vec::new();
-        }
+        make_room(&mut self.slots, nodes);
         self.slots.resize(nodes, NOTHING);
         self.keys.clear();
         self.batch.clear();

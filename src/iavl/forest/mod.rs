@@ -15,6 +15,7 @@ use super::{
     Claim, Node, NodeId, NodeKey, NodeReader, Proof, ProveError, ProvenChildren, ProvenNode,
     merkle::MANY,
     prove::{check_versions, decode, read_record},
+    room::make_room,
 };
 use crate::model::{Hash, Version};
 use std::{collections::BTreeMap, ops::Range};
@@ -117,7 +118,6 @@ impl Forest {
         budget: usize,
     ) -> Result<Fit, ProveError> {
         self.records.clear();
-        self.slots.clear();
         self.versions.clear();
         self.pending.clear();
         self.stack.clear();
@@ -125,10 +125,8 @@ impl Forest {
         self.unhashed.clear();
         // What lies beyond 32 bits would need wider slots; nobody has the memory to ask for it.
         let budget = budget.min(u32::MAX as usize / 2);
-        // Room for as many nodes as fit, as aligned memory grows by being copied, and is there twice meanwhile. What is not used takes no
-        // memory; where there is no room, it grows.
-        let _ = self.records.try_reserve(budget / 2);
-        let _ = self.slots.try_reserve(budget / NODE_BYTES);
+        // For as many nodes as fit: what is not used takes no memory.
+        make_room(&mut self.slots, budget / NODE_BYTES);
         let parents_last = reader.parents_last();
         for claim in claims {
             let root = self.add(claim.at);
