@@ -4,6 +4,7 @@ use super::{JournalError, ours};
 use crate::disk;
 use std::{
     fs::{File, OpenOptions, TryLockError},
+    io::ErrorKind,
     os::unix::fs::MetadataExt as _,
     path::Path,
     time::Duration,
@@ -29,10 +30,17 @@ impl Lock {
         let error = |doing| move |source| JournalError::Io { path: directory.join(NAME), doing, source };
         ours::check(directory)?;
         // `status` looks at the lock by sharing it for a moment, which must not look like an owner.
-        for _ in 0..PATIENCE {
-            disk::make_directories(directory).map_err(error("create the directory of"))?;
-            let file = ours::guarded(OpenOptions::new().create(true).truncate(false).write(true), &path);
-            let file = file.map_err(error("open"))?;
+        for left in (0..PATIENCE).rev() {
+            let made = disk::make_directories(directory).map_err(error("create the directory of"));
+            let opened = made.and_then(|()| {
+                let file = ours::guarded(OpenOptions::new().create(true).truncate(false).write(true), &path);
+                file.map_err(error("open"))
+            });
+            let file = match opened {
+                // An abort that comes to its end removed the directory, or one above it, between two of these steps.
+                Err(JournalError::Io { source, .. }) if source.kind() == ErrorKind::NotFound && left > 0 => continue,
+                opened => opened?,
+            };
             match locked_at(&file, &path) {
                 Ok(true) => {
                     ours::clear_unfinished(directory);
@@ -194,5 +202,30 @@ mod tests {
                 drop(second);
             });
         }
+    }
+
+    #[test]
+    fn a_job_that_goes_with_all_its_directories_is_waited_for_or_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let target = dir.path().join("target");
+        let directory = target.join("journal");
+        let take = || match Lock::take(&directory) {
+            Err(JournalError::Locked { .. }) => None,
+            taken => Some(taken.unwrap()),
+        };
+        std::thread::scope(|scope| {
+            let aborts = scope.spawn(|| {
+                for _ in 0..500 {
+                    let Some(_lock) = take() else { continue };
+                    std::fs::remove_file(directory.join(NAME)).unwrap();
+                    // Whoever comes now makes them again, which only keeps them.
+                    let _kept = std::fs::remove_dir(&directory).and_then(|()| std::fs::remove_dir(&target));
+                }
+            });
+            while !aborts.is_finished() {
+                drop(take());
+            }
+        });
+        assert!(take().is_some());
     }
 }
