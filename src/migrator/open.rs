@@ -127,7 +127,6 @@ fn prepare(paths: &Paths, place: &Place, plan: &Plan, tuning: Tuning) -> Result<
     let was_there = place.root().exists();
     // A checkpoint is made in the target's directory, so nobody else may begin a job there meanwhile.
     let lock = reading::is_live(paths).then(|| Lock::take(&place.journal())).transpose()?;
-    let live = lock.is_some();
     let prepared = (|| {
         let reading = reading::begin(paths, place, tuning)?;
         let (source, feed) = enter(&reading.path, paths, plan, plan.app_hash, tuning)?;
@@ -148,10 +147,10 @@ fn prepare(paths: &Paths, place: &Place, plan: &Plan, tuning: Tuning) -> Result<
             Ok((reading, entered))
         }
         Err(error) => {
-            if live {
+            if let Some(lock) = lock {
                 // Whatever is refused leaves no trace; what cannot be removed now, the next run removes.
                 let _ = Trail::under(&reading::place_of(paths, place)).remove();
-                leave(place, !was_there);
+                leave(place, !was_there, lock);
             }
             Err(error)
         }
@@ -199,8 +198,7 @@ pub fn abort(target: &Path) -> Result<(), Error> {
         }
         let lock = Lock::take(&place.journal())?;
         Trail::under(&place.checkpoint()).remove().map_err(source::SourceError::from)?;
-        drop(lock);
-        leave(&place, root_too);
+        leave(&place, root_too, lock);
         return Ok(());
     }
     let lock = take(&place)?;
@@ -223,8 +221,7 @@ pub fn abort(target: &Path) -> Result<(), Error> {
     place.unlink_checkpoint()?;
     reading::discard(&place, recorder.journal())?;
     recorder.into_journal().destroy()?;
-    drop(lock);
-    leave(&place, root_too);
+    leave(&place, root_too, lock);
     Ok(())
 }
 
@@ -234,8 +231,7 @@ fn take(place: &Place) -> Result<Lock, Error> {
     if Journal::exists(&place.journal()) {
         return Ok(lock);
     }
-    drop(lock);
-    leave(place, true);
+    leave(place, true, lock);
     Err(Error::Blocked {
         what: format!("{}: another process has just wiped the job", place.root().display()),
         advice: "Nothing was changed. A run begins a new job here.".to_owned(),
@@ -243,12 +239,16 @@ fn take(place: &Place) -> Result<Lock, Error> {
 }
 
 /// Only empty directories are left; whatever else somebody put there stays.
-fn leave(place: &Place, root_too: bool) {
+///
+/// The lock's name goes last of what is in the journal's directory, and before the lock itself does: whoever waits for it then sees that
+/// it is worth nothing. Removed by one who has it no more, the name would be that of another one's lock, whose job a third could take.
+fn leave(place: &Place, root_too: bool, lock: Lock) {
     // A job that was never born may have been paused, too.
     let _ = crate::journal::SwitchRequest::remove(&place.journal());
-    for name in ["lock", crate::journal::control::NAME] {
+    for name in [crate::journal::control::NAME, "lock"] {
         let _ = disk::remove(&place.journal().join(name));
     }
+    drop(lock);
     let _ = disk::remove_directory(&place.journal());
     if root_too {
         let _ = disk::remove_directory(place.root());

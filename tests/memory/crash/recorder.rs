@@ -8,7 +8,10 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard},
     time::Duration,
 };
-use storeshift::disk::{Disk, DiskFile, Making, Real};
+use storeshift::{
+    disk::{Disk, DiskFile, Making, Real},
+    journal::Lock,
+};
 
 /// A directory where files cost no disk, unless somebody asks for another one.
 pub fn place() -> tempfile::TempDir {
@@ -271,6 +274,9 @@ impl Disk for Recorder {
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
+        if path.file_name().is_some_and(|name| name == "lock") && path.exists() {
+            assert!(Lock::is_taken(path.parent().unwrap()), "who removes a lock must have it: it may be another one's");
+        }
         self.doing(|| Real.remove(path), |tree| vec![self.name(tree, path, None)])
     }
 
