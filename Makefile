@@ -46,6 +46,8 @@ lint:
 	@.ci/deps build
 	$(call step,format)
 	$(CARGO) fmt --check
+	$(call step,one RocksDB for builds and tests)
+	@.ci/one-rocksdb
 	$(call step,lints)
 	$(CARGO) clippy --release --locked --all-targets -- -D warnings
 	$(call step,lints of the pure layers: no C++)
