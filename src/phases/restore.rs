@@ -1,6 +1,9 @@
 //! Restoring: chunks are read from store/v1, proven, and made durable in SC and SS, by several workers in any order.
 
-use super::{PhaseError, Span, Work, largest_first, parallel::in_parallel_growing, pieces::Pieces, read_back, spans};
+use super::{
+    PhaseError, Span, Work, largest_first, leaf_bytes::LeafBytes, parallel::in_parallel_growing, pieces::Pieces,
+    read_back, spans,
+};
 use crate::{
     iavl::{Access, Claim, Fit, Forest, NodeReader, Proof, ProvenNode, Sweep, prove_in_pieces},
     model::{Chunk, ChunkId, Digest, RecordDigest, Restored, StoreKey, Version},
@@ -8,11 +11,7 @@ use crate::{
     source::Source,
     target::{Landing, PairLoader, RecordRun, Target},
 };
-use std::{
-    slice,
-    sync::atomic::{AtomicU64, Ordering},
-    time::Instant,
-};
+use std::{slice, time::Instant};
 
 /// Leaves one worker is given at a stretch, of which it takes as many at a time as its memory holds.
 const SPAN_LEAVES: u64 = 1 << 18;
@@ -22,9 +21,6 @@ const SPAN_CHUNKS: u64 = 64;
 
 /// Bytes of large values that are made durable together, at least.
 const LEAST_IN_TURN: u64 = 8 << 20;
-
-/// Memory for a leaf, its share of inner nodes included, before any was measured.
-const FIRST_GUESS: u64 = 500;
 
 /// Names the stream that chunk digests are taken over.
 pub(super) const SS_DIGEST: &str = "storeshift 2026 chunk of SS pairs";
@@ -169,31 +165,6 @@ impl Large {
     }
 }
 
-/// Memory that leaves take, their share of inner nodes included, as far as was measured: by store, and in the store that
-/// was measured last.
-struct LeafBytes {
-    stores: Vec<AtomicU64>,
-    last: AtomicU64,
-}
-
-impl LeafBytes {
-    fn new(stores: usize) -> LeafBytes {
-        LeafBytes { stores: (0..stores).map(|_| AtomicU64::new(0)).collect(), last: AtomicU64::new(FIRST_GUESS) }
-    }
-
-    fn get(&self, store: usize) -> u64 {
-        let own = self.stores.get(store).map_or(0, |bytes| bytes.load(Ordering::Relaxed));
-        if own > 0 { own } else { self.last.load(Ordering::Relaxed) }
-    }
-
-    fn set(&self, store: usize, bytes: u64) {
-        if let Some(own) = self.stores.get(store) {
-            own.store(bytes, Ordering::Relaxed);
-        }
-        self.last.store(bytes, Ordering::Relaxed);
-    }
-}
-
 /// Chunks that are written beside the engines, and what makes them durable.
 struct Loaded<'a> {
     landings: Vec<Landing<'a>>,
@@ -247,15 +218,14 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             tracing::debug!(store = %self.store, leaves, bytes = forest.bytes(), ?fit, reading = ?began.elapsed(), "proven");
             let loaded = match fit {
                 Fit::Whole => {
-                    let measured = forest.bytes() as u64 / leaves.max(1) + 1;
-                    self.leaf_bytes.set(self.store_index, measured + measured / 32);
+                    self.leaf_bytes.add(self.store_index, forest.bytes() as u64 / leaves.max(1) + 1);
                     self.load(forest, some)?
                 }
                 Fit::TooLarge { expected } if some.len() > 1 => {
                     // More than what did not fit, or it would be tried again; but the part that was read may be unlike the rest.
                     let budget = self.work.gulp_bytes() as u64;
                     let expected = expected.clamp(budget + budget / 8, budget * 4) / leaves.max(1) + 1;
-                    self.leaf_bytes.set(self.store_index, expected.max(self.leaf_bytes.get(self.store_index)));
+                    self.leaf_bytes.add(self.store_index, expected);
                     continue;
                 }
                 Fit::TooLarge { expected } => self.load_in_turn(buffers, &mut nodes, slice::from_ref(one), expected)?,
@@ -272,7 +242,7 @@ impl<'w, 'a> SpanWork<'w, 'a> {
 
     /// The first of these chunks that memory is expected to hold together; at least one.
     fn as_many_as_fit<'c>(&self, chunks: &'c [(ChunkId, Chunk)]) -> &'c [(ChunkId, Chunk)] {
-        let mut room = self.work.gulp_bytes() as u64 / self.leaf_bytes.get(self.store_index).max(1);
+        let mut room = self.work.gulp_bytes() as u64 / self.leaf_bytes.expected(self.store_index).max(1);
         let fitting = chunks.iter().take_while(|(_, chunk)| {
             let fits = chunk.leaves <= room;
             room = room.saturating_sub(chunk.leaves);
