@@ -6,10 +6,11 @@
 use super::JournalError;
 use crate::disk::{self, Making};
 use std::{
-    fs::{self, File, FileType, OpenOptions},
+    fs::{self, File, FileType, OpenOptions, TryLockError},
     io,
     os::unix::fs::OpenOptionsExt as _,
     path::Path,
+    time::{Duration, Instant},
 };
 
 const FILES: [&str; 8] = [
@@ -28,6 +29,10 @@ const UNFINISHED: [&str; 2] = ["journal.redb.new", "status.json.new"];
 /// The same of whoever asks something of a job, owner or not.
 const UNFINISHED_REQUESTS: [&str; 2] = ["switch.json.new", "control.json.new"];
 
+/// However slow the disk is, a small file is written by then.
+const PATIENCE: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(2);
+
 /// A journal's directory, held by one who writes or removes a request in it: nobody else does while it lives.
 ///
 /// It is apart from the job's lock, which its owner has for as long as it works, while anybody may ask something of it.
@@ -37,8 +42,23 @@ pub(super) struct Held(#[expect(dead_code, reason = "the lock goes with it")] Fi
 impl Held {
     /// Waits for whoever has the directory, which is open here. That is the time in which a small file is written.
     pub(super) fn wait(directory: File) -> io::Result<Held> {
-        directory.lock()?;
-        Ok(Held(directory))
+        Held::wait_for(directory, PATIENCE)
+    }
+
+    /// Not for ever: whoever may read the directory can lock it, and keep it locked.
+    fn wait_for(directory: File, patience: Duration) -> io::Result<Held> {
+        let began = Instant::now();
+        loop {
+            match directory.try_lock() {
+                Ok(()) => return Ok(Held(directory)),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if began.elapsed() < patience => std::thread::sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    let what = "another process keeps it locked; `fuser` or `lslocks` tell which one";
+                    return Err(io::Error::new(io::ErrorKind::TimedOut, what));
+                }
+            }
+        }
     }
 
     fn at_once(directory: File) -> Option<Held> {
@@ -121,6 +141,22 @@ mod tests {
         drop(held);
         clear_unfinished(dir.path());
         assert!(!UNFINISHED_REQUESTS.iter().any(there));
+    }
+
+    #[test]
+    fn who_keeps_the_directory_locked_is_not_waited_for_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || File::open(dir.path()).unwrap();
+        let theirs = open();
+        theirs.lock().unwrap();
+        let refused = Held::wait_for(open(), Duration::ZERO).unwrap_err();
+        assert!(refused.to_string().contains("another process keeps it locked"), "{refused}");
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| Held::wait(open()));
+            drop(theirs);
+            assert!(waits.join().unwrap().is_ok());
+        });
+        assert!(Held::wait_for(open(), Duration::ZERO).is_ok());
     }
 
     #[test]
