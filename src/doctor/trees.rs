@@ -13,14 +13,11 @@ use super::{
     watch::Step,
 };
 use crate::{
-    iavl::{Access, Claim, Cut, Fit, Forest, NodeId, NodeReader, ProveError, cut, prove_in_pieces},
+    iavl::{Access, Claim, Cut, Fit, Forest, LeafBytes, NodeId, NodeReader, ProveError, cut, prove_in_pieces},
     model::{Chunk, Hash, StoreKey, Version},
     plan::CHUNK_LEAVES,
 };
-use std::{
-    collections::HashMap,
-    sync::atomic::{AtomicU64, Ordering},
-};
+use std::collections::HashMap;
 
 /// A tree to be proven.
 pub(super) struct Tree<'a> {
@@ -75,7 +72,7 @@ pub(super) fn prove(exam: &Examination<'_>, version: Version, trees: &[Tree<'_>]
     let mut known: Vec<HashMap<NodeId, Known>> = trees.iter().map(|_| HashMap::new()).collect();
     let mut spans: Vec<Vec<Chunk>> = cuts.iter().flatten().flat_map(|cut| spans(&cut.chunks)).collect();
     spans.sort_by_key(|span| std::cmp::Reverse(span.iter().map(|chunk| chunk.leaves).sum::<u64>()));
-    let leaf_bytes = AtomicU64::new(500);
+    let leaf_bytes = LeafBytes::new(trees.len());
     let mut ends: Vec<Ends> = trees.iter().map(|_| Vec::new()).collect();
     in_order(
         exam.workers(),
@@ -150,7 +147,7 @@ fn prove_span(
     trees: &[Tree<'_>],
     forest: &mut Forest,
     span: &[Chunk],
-    leaf_bytes: &AtomicU64,
+    leaf_bytes: &LeafBytes,
 ) -> Result<Pieces, Interrupted> {
     let number = span.first().map_or(0, |chunk| chunk.store as usize);
     let Some(tree) = trees.get(number) else { return Ok(Pieces::default()) };
@@ -159,23 +156,16 @@ fn prove_span(
     let mut found = Pieces::default();
     while let Some(first) = rest.first() {
         exam.heed_stop()?;
-        let mut room = exam.gulp_bytes() as u64 / leaf_bytes.load(Ordering::Relaxed).max(1);
-        let fitting = rest.iter().take_while(|chunk| {
-            let fits = chunk.leaves <= room;
-            room = room.saturating_sub(chunk.leaves);
-            fits
-        });
-        let some = rest.get(..fitting.count().max(1)).unwrap_or(rest);
+        let some = leaf_bytes.fitting(number, exam.gulp_bytes(), rest, |chunk| chunk.leaves);
         let claims: Vec<Claim> = some.iter().map(Claim::of).collect();
         let leaves: u64 = some.iter().map(|chunk| chunk.leaves).sum();
         match forest.read(&mut nodes, &claims, exam.gulp_bytes()) {
             Ok(Fit::Whole) => {
-                leaf_bytes.store(forest.bytes() as u64 / leaves.max(1) + 16, Ordering::Relaxed);
+                leaf_bytes.fitted(number, forest.bytes(), leaves);
                 take_whole(exam, tree, number, forest, some, &mut found)?;
             }
-            Ok(Fit::TooLarge { .. }) if some.len() > 1 => {
-                let doubled = exam.gulp_bytes() as u64 * 2 / leaves.max(1) + 1;
-                leaf_bytes.fetch_max(doubled, Ordering::Relaxed);
+            Ok(Fit::TooLarge { expected }) if some.len() > 1 => {
+                leaf_bytes.exceeded(number, exam.gulp_bytes(), expected, leaves);
                 continue;
             }
             Ok(Fit::TooLarge { expected }) => {

@@ -29,7 +29,7 @@ mod sweep;
 pub mod tree;
 pub mod varint;
 
-pub use forest::{Fit, Forest, Numbered};
+pub use forest::{Fit, Forest, LeafBytes, Numbered};
 pub use memory::NodeMap;
 pub use merkle::{inner_hash, leaf_hash};
 pub use node::{Node, NodeError};

@@ -8,7 +8,6 @@ pub mod conclude;
 mod error;
 pub mod history;
 pub mod join;
-mod leaf_bytes;
 mod parallel;
 mod pieces;
 pub mod prove;

@@ -1,11 +1,8 @@
 //! Restoring: chunks are read from store/v1, proven, and made durable in SC and SS, by several workers in any order.
 
-use super::{
-    PhaseError, Span, Work, largest_first, leaf_bytes::LeafBytes, parallel::in_parallel_growing, pieces::Pieces,
-    read_back, spans,
-};
+use super::{PhaseError, Span, Work, largest_first, parallel::in_parallel_growing, pieces::Pieces, read_back, spans};
 use crate::{
-    iavl::{Access, Claim, Fit, Forest, NodeReader, Proof, ProvenNode, Sweep, prove_in_pieces},
+    iavl::{Access, Claim, Fit, Forest, LeafBytes, NodeReader, Proof, ProvenNode, Sweep, prove_in_pieces},
     model::{Chunk, ChunkId, Digest, RecordDigest, Restored, StoreKey, Version},
     progress::raise,
     source::Source,
@@ -208,24 +205,22 @@ impl<'w, 'a> SpanWork<'w, 'a> {
         let mut rest = self.chunks;
         while let Some(one) = rest.first() {
             self.work.turn()?;
-            let some = self.as_many_as_fit(rest);
+            let budget = self.work.gulp_bytes();
+            let some = self.leaf_bytes.fitting(self.store_index, budget, rest, |(_, chunk)| chunk.leaves);
             let claims: Vec<Claim> = some.iter().map(|(_, chunk)| Claim::of(chunk)).collect();
             let leaves: u64 = some.iter().map(|(_, chunk)| chunk.leaves).sum();
             let began = Instant::now();
             let Buffers { forest, .. } = buffers;
-            let fit = forest.read(&mut nodes, &claims, self.work.gulp_bytes());
+            let fit = forest.read(&mut nodes, &claims, budget);
             let fit = fit.map_err(|why| PhaseError::unproven(&self.store, self.route.height, why))?;
             tracing::debug!(store = %self.store, leaves, bytes = forest.bytes(), ?fit, reading = ?began.elapsed(), "proven");
             let loaded = match fit {
                 Fit::Whole => {
-                    self.leaf_bytes.add(self.store_index, forest.bytes() as u64 / leaves.max(1) + 1);
+                    self.leaf_bytes.fitted(self.store_index, forest.bytes(), leaves);
                     self.load(forest, some)?
                 }
                 Fit::TooLarge { expected } if some.len() > 1 => {
-                    // More than what did not fit, or it would be tried again; but the part that was read may be unlike the rest.
-                    let budget = self.work.gulp_bytes() as u64;
-                    let expected = expected.clamp(budget + budget / 8, budget * 4) / leaves.max(1) + 1;
-                    self.leaf_bytes.add(self.store_index, expected);
+                    self.leaf_bytes.exceeded(self.store_index, budget, expected, leaves);
                     continue;
                 }
                 Fit::TooLarge { expected } => self.load_in_turn(buffers, &mut nodes, slice::from_ref(one), expected)?,
@@ -238,18 +233,6 @@ impl<'w, 'a> SpanWork<'w, 'a> {
             }
         }
         Ok(())
-    }
-
-    /// The first of these chunks that memory is expected to hold together; at least one.
-    fn as_many_as_fit<'c>(&self, chunks: &'c [(ChunkId, Chunk)]) -> &'c [(ChunkId, Chunk)] {
-        let mut room = self.work.gulp_bytes() as u64 / self.leaf_bytes.expected(self.store_index).max(1);
-        let fitting = chunks.iter().take_while(|(_, chunk)| {
-            let fits = chunk.leaves <= room;
-            room = room.saturating_sub(chunk.leaves);
-            fits
-        });
-        let count = fitting.count().max(1);
-        chunks.get(..count).unwrap_or(chunks)
     }
 
     /// Writes the chunks that are in memory.

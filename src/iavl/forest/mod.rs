@@ -7,6 +7,7 @@
 //! Slots and records are far more than a core's caches hold, and are visited in another order than they were read in. So
 //! visits go by small batches: a little of all that a batch needs is read first, and waits for memory side by side.
 
+mod leaf_bytes;
 mod legacy;
 mod numbered;
 mod proving;
@@ -20,6 +21,7 @@ use super::{
 use crate::model::{Hash, Version};
 use std::{collections::BTreeMap, ops::Range};
 
+pub use leaf_bytes::LeafBytes;
 pub use numbered::Numbered;
 
 /// Neighbouring subtrees. Buffers are kept from one filling to the next.
