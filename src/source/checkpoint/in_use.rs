@@ -1,34 +1,15 @@
 //! Owns the question whether a process has a database open.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::Path};
+use crate::disk;
+use std::path::Path;
 
 /// Whether a process has the database open: it holds an exclusive lock on the file `LOCK`, goleveldb by flock, Pebble and
-/// RocksDB by fcntl.
-///
-/// Read from the kernel's list of locks, because trying the lock ourselves could make a node fail that starts at that very
-/// moment. The kernel lists only processes that ours may know of: a node in another container is not noticed.
+/// RocksDB by fcntl. A node in another container is not noticed.
 #[must_use]
 pub fn is_in_use(path: &Path) -> bool {
-    let Ok(lock) = path.join("LOCK").metadata() else { return false };
-    // e.g. `7: FLOCK  ADVISORY  WRITE 1234 fe:00:56789 0 EOF`. The device is not compared: on btrfs and overlayfs it is not the
-    // one that a file tells. Another file with this number that happens to be locked costs a checkpoint and no more.
-    let number = lock.ino().to_string();
-    let names_it = |locks: String| {
-        locks.lines().any(|line| {
-            let fields: Vec<&str> = line.split_whitespace().skip(1).filter(|field| *field != "->").collect();
-            matches!(
-                fields.as_slice(),
-                ["FLOCK" | "POSIX" | "OFDLCK", _, "WRITE", _, place, ..]
-                    if place.rsplit(':').next() == Some(number.as_str())
-            )
-        })
-    };
-    // The kernel hands the list out by the page, and goes on by counting: a lock that is let go of between two pages hides another one.
-    (0..LOOKS).any(|_| fs::read_to_string("/proc/locks").is_ok_and(names_it))
+    // Another file with this number that happens to be locked costs a checkpoint and no more.
+    path.join("LOCK").metadata().is_ok_and(|lock| disk::find_lock(&lock, |_| true).is_some())
 }
-
-/// So often the list is looked at before a lock is believed not to be in it.
-const LOOKS: usize = 4;
 
 #[cfg(test)]
 mod tests {
