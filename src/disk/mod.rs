@@ -9,11 +9,13 @@
 
 mod file;
 mod kind;
+mod locks;
 mod mount;
 mod real;
 
 pub use file::{Appender, DiskFile};
 pub use kind::kind;
+pub use locks::{FileLock, find_lock};
 pub use mount::{Mounted, mount};
 pub use real::Real;
 
@@ -120,14 +122,22 @@ pub fn make_directories(path: &Path) -> io::Result<()> {
         make_directories(parent)?;
     }
     match at(path).make_directory(path) {
-        // Somebody else was faster.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => made_by_another(path, error)?,
         made => made?,
     }
     // However durable what is in it may be, a power cut that takes its name takes all of that.
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => at(path).sync(parent),
         _ => at(path).sync(Path::new(".")),
+    }
+}
+
+/// Whether what is there already is as good as made. That it was removed just now is told as what it is: nothing is there.
+fn made_by_another(path: &Path, error: io::Error) -> io::Result<()> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => Ok(()),
+        Err(gone) if gone.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Err(gone),
+        _ => Err(error),
     }
 }
 
@@ -211,4 +221,47 @@ pub fn write(path: &Path, making: Making, content: &[u8]) -> io::Result<()> {
     let file = make(path, making)?;
     file.write_at(0, content)?;
     file.sync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{make_directories, remove_directory};
+    use std::{fs, io, os::unix::fs::symlink};
+
+    #[test]
+    fn a_directory_is_made_with_those_above_it_and_what_is_in_its_way_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        make_directories(&at("one/two")).unwrap();
+        make_directories(&at("one/two")).unwrap();
+        assert!(at("one/two").is_dir());
+        fs::write(at("file"), "content").unwrap();
+        symlink(at("nowhere"), at("link")).unwrap();
+        for name in ["file", "file/in", "link", "link/in"] {
+            let error = make_directories(&at(name)).unwrap_err().kind();
+            assert!(matches!(error, io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory), "{name}: {error}");
+        }
+        assert_eq!(fs::read_to_string(at("file")).unwrap(), "content");
+        assert!(at("link").is_symlink() && !at("nowhere").exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_make_and_remove_meanwhile_is_made_or_not_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("one");
+        let make = || {
+            for _ in 0..20_000 {
+                if let Err(error) = make_directories(&path) {
+                    assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let makers = [scope.spawn(make), scope.spawn(make)];
+            while makers.iter().any(|maker| !maker.is_finished()) {
+                // Whether it was there does not matter.
+                let _gone = remove_directory(&path);
+            }
+        });
+    }
 }
