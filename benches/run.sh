@@ -3,7 +3,7 @@
 # migration, curves, limits, the shape of the result, a picture. `make bench` calls this; results are RESULTS.md,
 # picture.svg and a line in HISTORY.tsv. Arguments go to the suite:
 #
-#   -parts warm,cold,picture,curves,formats,limits,sync,resume,reads,micro   only some
+#   -parts warm,cold,picture,curves,formats,engines,limits,sync,resume,reads,micro   only some
 #   -set k100|m1|medium|...                        set of the side-by-side table (medium)
 #   -runs N                                        runs of each (3)
 #   -large                                         ten million keys too
