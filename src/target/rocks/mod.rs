@@ -9,7 +9,6 @@ mod nodes;
 mod options;
 mod runs;
 mod storage;
-// Not used yet by the two engines.
 mod table;
 #[cfg(test)]
 mod tests;
