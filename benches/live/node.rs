@@ -14,14 +14,17 @@ use storeshift::{
 };
 use tracing_subscriber::layer::SubscriberExt;
 
-/// From one block to the next: not faster than versions can be followed on a busy machine, or there is no switch.
+/// From one block to the next, at first.
 const PACE: Duration = Duration::from_millis(15);
+/// After so many blocks it takes as long again: on a machine that others keep busy a migration, which gives way to them, cannot follow a chain
+/// of that pace, and a chain that cannot be followed is not switched.
+const PATIENCE: u64 = 500;
 /// The migration begins with this height.
 const BEGIN: u64 = 6;
 /// Blocks on store/v2 after the switch.
 const AFTER: u64 = 8;
 /// A chain that is not switched by then is not switched at all.
-const LAST: u64 = 20_000;
+const LAST: u64 = 5_000;
 
 /// A state that is migrated in a moment.
 pub fn chain(seed: u64) -> Chain {
@@ -58,9 +61,10 @@ pub fn node(dir: &Path, seed: u64, kill: Option<Kill>, out: &mut dyn Write) -> R
     let (mut begun, mut asked, mut after) = (store.is_migrating(), store.is_migrating(), 0);
     loop {
         let committed = pace.commit(&store, &chain)?;
-        if committed.late > PACE {
+        let every = PACE * u32::try_from(1 + committed.height / PATIENCE).unwrap_or(u32::MAX);
+        if committed.late > every || committed.height % PATIENCE == 0 {
             // It does not make up for what it is late: a chain that never rests is not switched.
-            pace = Pace::new(PACE);
+            pace = Pace::new(every);
         }
         let layout = if committed.is_v2 { "v2" } else { "v1" };
         say(format!("commit {} {} {layout} {}", committed.height, committed.hash, committed.latency.as_micros()))?;
