@@ -11,7 +11,7 @@ use std::{
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
-        mpsc::channel,
+        mpsc::{Sender, channel},
     },
     thread,
     time::Duration,
@@ -295,6 +295,44 @@ fn commits_go_on_wherever_the_migration_stalls() {
         node.assert_same(&wanted, &how);
     }
     assert!(stalled > 30, "{stalled}");
+}
+
+#[test]
+fn a_switch_that_the_chain_did_not_wait_for_is_tried_again_with_the_same_engines() {
+    let (wanted, _) = whole();
+    let mut node = Node::new();
+    let (reached, is_reached) = channel::<Sender<()>>();
+    // Each write waits until it may go on, or nobody listens any more.
+    let asks = move |_| {
+        let (go, may_go) = channel();
+        if reached.send(go).is_ok() {
+            let _ = may_go.recv();
+        }
+        true
+    };
+    let store = node.open(&target(&Count::new(), asks), Some(begin()));
+    let mut refused = false;
+    while store.is_migrating() {
+        let write = is_reached.try_recv();
+        let latest = store.latest().unwrap().version.0;
+        // What is written behind the gate before it is sealed; a commit that comes then opens it after the pause it allows.
+        if write.is_ok() && !refused && store.is_closed() {
+            refused = true;
+            node.commits(&store, latest + 1);
+            assert!(!store.is_closed() && store.source().is_some());
+        } else {
+            node.commits(&store, (latest + 1).min(REST));
+        }
+        drop(write);
+        thread::yield_now();
+    }
+    drop(is_reached);
+    assert!(refused);
+    assert!(matches!(store.wait(), Some(Ok(Outcome::Done { .. }))), "{:?}", store.wait());
+    node.commits(&store, END);
+    drop(store);
+    node.recovers(begin(), 0);
+    node.assert_same(&wanted, "refused once");
 }
 
 fn latest() -> Begin {
