@@ -1,5 +1,5 @@
-//! The kernel's list of file locks: who has a file locked is read there, since trying the lock oneself could make a process fail that
-//! wants it at that very moment.
+//! Owns the reading of the kernel's list of file locks, and hands a file's lock to whoever asks who has it: trying the lock oneself could
+//! make a process fail that wants it at that very moment.
 
 use std::{
     fs::{File, Metadata},
@@ -30,8 +30,12 @@ const GULP: usize = 16 << 10;
 /// with the same number elsewhere.
 #[must_use]
 pub fn find_lock(file: &Metadata, wanted: impl Fn(&FileLock) -> bool) -> Option<FileLock> {
+    look(list, file.ino(), wanted)
+}
+
+fn look(mut list: impl FnMut() -> Option<String>, inode: u64, wanted: impl Fn(&FileLock) -> bool) -> Option<FileLock> {
     // The kernel hands the list out by the page, and goes on by counting: a lock that is let go of between two pages hides another one.
-    (0..LOOKS).find_map(|_| find_in(&list()?, file.ino(), &wanted))
+    (0..LOOKS).find_map(|_| find_in(&list()?, inode, &wanted))
 }
 
 fn list() -> Option<String> {
@@ -84,6 +88,21 @@ mod tests {
         assert_eq!(process(78, |lock| lock.process.is_some()), Some(Some(16)));
         assert_eq!(process(79, |lock| !lock.is_flock), Some(None));
         assert_eq!(process(7, |_| true), None);
+    }
+
+    #[test]
+    fn a_lock_that_others_hid_is_looked_for_again_and_not_for_ever() {
+        let held = "1: FLOCK  ADVISORY  WRITE 11 fe:00:77 0 EOF\n";
+        for hidden in [0, 1, LOOKS - 1, LOOKS] {
+            let mut looks = 0;
+            let list = || {
+                looks += 1;
+                Some(if looks > hidden { held } else { "" }.to_owned())
+            };
+            let found = look(list, 77, |_| true);
+            assert_eq!((found.is_some(), looks), (hidden < LOOKS, LOOKS.min(hidden + 1)), "hidden {hidden} times");
+        }
+        const { assert!(LOOKS > 1) };
     }
 
     #[test]

@@ -2,8 +2,9 @@
 //! durable through a [`Disk`].
 //!
 //! Owns no file, and hands nobody's data on. Every path is on the real disk, unless another one is mounted at a directory above it: one
-//! that remembers what is done to it, from which the images are made that a power cut could leave, or one that fails. Reading is not
-//! here, it changes nothing; and neither is what an engine does with its files, which are not ours.
+//! that remembers what is done to it, from which the images are made that a power cut could leave, or one that fails. Reading files is
+//! not here, it changes nothing (of what kind a file is, and who has it locked, is); and neither is what an engine does with its files,
+//! which are not ours.
 //!
 //! Disks are found by path, and not handed from function to function, because a path is all that everything that writes has in common.
 
